@@ -1,0 +1,1 @@
+"""Thin HTTP face in OpenAI's words."""

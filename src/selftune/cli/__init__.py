@@ -1,0 +1,1 @@
+"""Thin terminal face: one file per noun."""

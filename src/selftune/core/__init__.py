@@ -1,0 +1,1 @@
+"""Records, errors, ids, settings and plugins: no I/O but settings."""

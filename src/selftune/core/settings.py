@@ -1,0 +1,100 @@
+"""The only reader of environment variables. Each setting: name, default, help.
+
+Precedence everywhere: argument, then spec file, then environment, then default.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
+
+PREFIX = "SELFTUNE_"
+
+
+class Settings(Record):
+    """What can be set from outside. The field `home` is read from `SELFTUNE_HOME`, and so on."""
+
+    home: Path = Path("~/.selftune")
+    """Folder of the database, files, runs and models."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty means SQLite in the home folder."""
+    blobs_url: str = ""
+    """fsspec URL of the folder that keeps uploaded bytes; empty means `blobs` in the home folder."""
+    host: str = "127.0.0.1"
+    """Address the server listens on; loopback by default."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port the server listens on; 0 picks a free one."""
+    organization: str = "selftune"
+    """Slug of the default organisation, part of every fine-tuned model's name."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 1
+    """How many worker processes the server starts; 0 starts none."""
+    lease_seconds: Annotated[float, Field(gt=0.2, le=3600)] = 15.0
+    """How long a worker may stay silent before its job is given to another."""
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    """Largest request body that is not a file upload."""
+    max_file_bytes: Annotated[int, Field(ge=1024)] = 512 * 1024 * 1024
+    """Largest file; OpenAI's own limit is 512 MB."""
+    max_files: Annotated[int, Field(ge=1)] = 100_000
+    """Most files a project may keep."""
+    max_training_rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """Most rows of a training file."""
+    max_job_seconds: Annotated[int, Field(ge=1)] = 86_400
+    """Longest running time of one job."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
+    """Requests a project may send in a minute; the rate-limit headers count it down."""
+    tokens_per_minute: Annotated[int, Field(ge=1)] = 100_000_000
+    """Tokens a project may use in a minute."""
+    serving_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """Longest wait for a model's answer before the caller is told to try again."""
+    serving_queue: Annotated[int, Field(ge=1)] = 1024
+    """Most requests that may wait for the serving process; one more is refused with 429."""
+    serving_models: Annotated[int, Field(ge=1)] = 16
+    """Most models the serving process keeps in memory."""
+    result_file_encoding: Literal["base64", "plain"] = "base64"
+    """How `/files/{id}/content` delivers result CSVs: OpenAI's own API answers base64."""
+    profile: Literal["standard", "spec"] = "standard"
+    """`spec` makes ids seeded and accepts the placeholder ids of the SDKs' own tests."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Processor threads a training or serving process may use; 0 means all cores."""
+
+    @property
+    def root(self) -> Path:
+        """The home folder, absolute."""
+        return self.home.expanduser().absolute()
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, **arguments: object
+) -> Settings:
+    """Read settings from arguments, then the environment, then defaults.
+
+    Raises:
+        InvalidInput: a value is not allowed; the message names the variable and the rule.
+    """
+    source = os.environ if environ is None else environ
+    names = Settings.model_fields
+    found: dict[str, object] = {
+        name: source[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in source
+    }
+    found.update({name: value for name, value in arguments.items() if value is not None})
+    try:
+        return Settings.model_validate(found)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"{PREFIX}{name.upper()} is {found.get(name)!r}: {first['msg']}",
+            code="invalid_setting",
+            param=name,
+        ) from problem
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Return the environment for a child process that must read the same settings."""
+    values = settings.model_dump(mode="json")
+    return dict(os.environ) | {PREFIX + name.upper(): str(value) for name, value in values.items()}

@@ -1,0 +1,1 @@
+"""Upload -> rows: formats, validation, description, splits."""

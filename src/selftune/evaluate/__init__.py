@@ -1,0 +1,1 @@
+"""Model + items -> scored answers, with error bars."""

@@ -1,0 +1,1 @@
+"""One file per scorer, named as OpenAI names its graders."""

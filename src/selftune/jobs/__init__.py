@@ -1,0 +1,1 @@
+"""Durable jobs: states, queue, leases, events. Knows nothing of training."""

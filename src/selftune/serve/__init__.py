@@ -1,0 +1,1 @@
+"""The serving process and its client: model folder -> tokens."""

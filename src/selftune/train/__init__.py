@@ -1,0 +1,1 @@
+"""Rows + TrainSpec -> a model folder."""

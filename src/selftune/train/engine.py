@@ -1,0 +1,113 @@
+"""What a training engine is, and what it is given to report to.
+
+The worker owns jobs, leases and the database; an engine owns the state of a model. They meet here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from selftune.core.records import Hyperparameters, Record
+
+
+class TrainRequest(Record):
+    """What to train, with every path already resolved on this machine."""
+
+    base_folder: Path | None
+    """Folder of the model to continue from; None starts from the engine's own base."""
+    training_file: Path
+    """Validated chat JSONL."""
+    validation_file: Path | None = None
+    hyperparameters: Hyperparameters
+    seed: int
+    threads: int = 0
+    """Processor threads; 0 means all cores."""
+
+
+class Resolved(Record):
+    """One hyperparameter as a number, and why."""
+
+    value: int | float
+    reason: str
+
+
+class Trained(Record):
+    """What came out."""
+
+    trained_tokens: int
+    """Billable tokens: tokens of the training file times epochs."""
+    steps: int
+
+
+class StepMetrics(Record):
+    """One optimiser step, in OpenAI's names."""
+
+    step: int
+    total_steps: int
+    train_loss: float
+    train_mean_token_accuracy: float
+    valid_loss: float | None = None
+    valid_mean_token_accuracy: float | None = None
+    full_valid_loss: float | None = None
+    full_valid_mean_token_accuracy: float | None = None
+
+
+class TrainingRun(Protocol):
+    """The engine's only way to the outside; everything it is told is durable when the call returns.
+
+    Calls are idempotent by `key` or `step`: a resumed run may repeat what it already reported and
+    nothing is doubled. Every call raises `Interrupted` when the job must stop now.
+    """
+
+    folder: Path
+    """The engine's scratch folder, kept until the job ends; survives kills."""
+    resume: Path | None
+    """State folder of the last complete checkpoint of this job, or None at the beginning."""
+
+    def note(self, key: str, message: str, data: dict[str, Any] | None = None) -> None:
+        """Log one line of the job's story."""
+        ...
+
+    def resolved(self, values: dict[str, Resolved]) -> None:
+        """Say which number stands for each hyperparameter, once, before the first step."""
+        ...
+
+    def step(self, metrics: StepMetrics) -> None:
+        """Report one optimiser step."""
+        ...
+
+    def checkpoint(
+        self,
+        metrics: StepMetrics,
+        epoch: int,
+        save_model: Callable[[Path], None] | None,
+        save_state: Callable[[Path], None],
+    ) -> None:
+        """Keep a complete state. `save_model` writes a servable model folder (None between epochs),
+        `save_state` what resuming needs; each gets an empty folder, renamed in place when whole.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise `Paused`, `Cancelled` or `LeaseLost` if the job must stop; cheap, call it often."""
+        ...
+
+
+class Engine(Protocol):
+    """Trains one method on one family of models. Deterministic: same request, same bytes.
+
+    An engine module in `train/engines/` has `Params` (a frozen record, unknown fields refused)
+    and `build(params) -> Engine`.
+    """
+
+    def train(self, request: TrainRequest, run: TrainingRun) -> Trained:
+        """Train to the end, continuing from `run.resume` when there is one.
+
+        The last checkpoint's model folder is the product. A resumed run ends with the same bytes
+        as one that was never interrupted.
+
+        Raises:
+            JobFailed: the data cannot be trained on; with OpenAI's code, message and param.
+            Interrupted: passed through from the run.
+        """
+        ...
