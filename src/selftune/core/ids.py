@@ -32,7 +32,9 @@ class IdSource:
     """Makes ids. With a seed the same calls give the same ids; without one they are unguessable."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._random: random.Random = secrets.SystemRandom() if seed is None else random.Random(seed)
+        self._random: random.Random = (
+            secrets.SystemRandom() if seed is None else random.Random(seed)
+        )
 
     def letters(self, length: int) -> str:
         """Return `length` base-62 characters."""

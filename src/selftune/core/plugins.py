@@ -23,6 +23,7 @@ def load(family: ModuleType, name: str) -> ModuleType:
     Raises:
         UnknownPlugin: no such name in this family.
         MissingExtra: the plugin's own dependency is not installed.
+
     """
     locations = _locations(family)
     if name not in locations:

@@ -111,7 +111,7 @@ class Job(Record):
     priority: int = 0
     spec: dict[str, Any]
     """The kind's own spec, e.g. a `TrainSpec` as JSON."""
-    state: dict[str, Any] = {}
+    state: dict[str, Any] = Field(default_factory=dict)
     """What the work has found so far: resolved hyperparameters, trained tokens, results."""
     metadata: dict[str, str] | None = None
     error: JobError | None = None

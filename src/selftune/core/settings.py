@@ -68,13 +68,12 @@ class Settings(Record):
         return self.home.expanduser().absolute()
 
 
-def load_settings(
-    environ: Mapping[str, str] | None = None, **arguments: object
-) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, **arguments: object) -> Settings:
     """Read settings from arguments, then the environment, then defaults.
 
     Raises:
         InvalidInput: a value is not allowed; the message names the variable and the rule.
+
     """
     source = os.environ if environ is None else environ
     names = Settings.model_fields

@@ -53,6 +53,7 @@ class Catalog(Record):
 
         Raises:
             InvalidInput: no such base, or it cannot be fine-tuned; in OpenAI's words.
+
         """
         alias = next((a for a in self.alias if a.id == self.snapshot(name)), None)
         base = self.find(name)

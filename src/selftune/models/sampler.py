@@ -22,7 +22,7 @@ class Sampling(Record):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    logit_bias: dict[int, float] = {}
+    logit_bias: dict[int, float] = Field(default_factory=dict)
 
 
 class Prompt(Record):

@@ -83,8 +83,10 @@ class TrainingRun(Protocol):
         save_model: Callable[[Path], None] | None,
         save_state: Callable[[Path], None],
     ) -> None:
-        """Keep a complete state. `save_model` writes a servable model folder (None between epochs),
-        `save_state` what resuming needs; each gets an empty folder, renamed in place when whole.
+        """Keep a complete state.
+
+        `save_model` writes a servable model folder (None between epochs), `save_state` what
+        resuming needs; each gets an empty folder, renamed in place when whole.
         """
         ...
 
@@ -109,5 +111,6 @@ class Engine(Protocol):
         Raises:
             JobFailed: the data cannot be trained on; with OpenAI's code, message and param.
             Interrupted: passed through from the run.
+
         """
         ...
