@@ -97,3 +97,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
     """Return the environment for a child process that must read the same settings."""
     values = settings.model_dump(mode="json")
     return dict(os.environ) | {PREFIX + name.upper(): str(value) for name, value in values.items()}
+
+
+def read_variable(name: str) -> str | None:
+    """Return one environment variable that is not a setting, such as a parent's message."""
+    return os.environ.get(name)

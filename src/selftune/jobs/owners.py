@@ -1,0 +1,38 @@
+"""Who holds a lease: a process, named so that others on its machine can see whether it lives."""
+
+import os
+import socket
+from pathlib import Path
+
+
+def this_process() -> str:
+    """Return this process's name: host, process id, and its start, which no later one shares."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
+
+
+def is_gone(owner: str) -> bool:
+    """Return True when the owner ran on this machine and has ended; False when nobody can tell."""
+    host, _, rest = owner.partition(":")
+    pid, _, start = rest.partition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    return _start_of(int(pid)) != start
+
+
+def _start_of(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; empty when it is not there."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return "" if not _exists(pid) else "?"
+    return "" if fields[0] == "Z" else fields[19]  # fields 3 and 22 of proc(5)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,91 @@
+"""The database: SQLite by default, Postgres by URL, the same SQL on both.
+
+Reads and writes are short transactions. A write on SQLite takes the write lock at its start
+(`BEGIN IMMEDIATE`), so it never has to be repeated half way.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.schema import Table
+
+_BUSY_MILLISECONDS = 30_000
+
+
+class Database:
+    """Hands out transactions."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True for SQLite, which has one writer at a time and no row locks."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction; it is committed at the end and rolled back on any error."""
+        writing = self.engine.execution_options(selftune_write=True)
+        with writing.begin() as connection:
+            yield connection
+
+    def insert_new(self, table: Table) -> SqliteInsert | PostgresInsert:
+        """Return an INSERT that leaves an existing row as it is."""
+        if self.is_sqlite:
+            return sqlite.insert(table).on_conflict_do_nothing()
+        return postgresql.insert(table).on_conflict_do_nothing()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def open_database(url: str, default: Path) -> Database:
+    """Open the database at `url`, or SQLite in the file `default`, and bring it up to date."""
+    target = make_url(url) if url else URL.create("sqlite", database=str(default))
+    engine = create_engine(target, pool_pre_ping=target.get_backend_name() != "sqlite")
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    database = Database(engine)
+    _migrate(database)
+    return database
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the begin event below starts transactions
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    is_write = connection.get_execution_options().get("selftune_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+
+def _migrate(database: Database) -> None:
+    """Run what is missing. Alembic is imported only when there is something to run."""
+    from selftune.store.migrations import HEAD
+
+    with database.read() as connection:
+        current = None
+        if inspect(connection).has_table("alembic_version"):
+            current = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if current != HEAD:
+        from selftune.store.migrations.run import upgrade
+
+        upgrade(database)
