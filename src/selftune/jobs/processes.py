@@ -5,6 +5,7 @@ parent ends, however it ends, the operating system closes the pipe, and a thread
 waits on the reading end stops the child. So a SIGKILL of any process leaves no orphan.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,10 +50,8 @@ class Child:
 
     def kill(self) -> None:
         """End the process and all that it started, at once."""
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it may have been faster
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it was faster
         self.process.wait()
 
     def close(self) -> None:

@@ -143,7 +143,7 @@ def revoke_key(store: "Store", key_id: str) -> None:
         raise NotFound(f"No active API key has the id {key_id!r}: see `selftune keys list`.")
 
 
-def _identity(row: Row[Any]) -> Identity:
+def _identity(row: Row[*tuple[Any, ...]]) -> Identity:
     return Identity(
         key_id=row.id,
         organization_id=row.organization_id,
@@ -153,7 +153,7 @@ def _identity(row: Row[Any]) -> Identity:
     )
 
 
-def _key(row: Row[Any]) -> ApiKey:
+def _key(row: Row[*tuple[Any, ...]]) -> ApiKey:
     values = {name: value for name, value in row._mapping.items() if name != "hash"}
     return ApiKey.model_validate(values)
 

@@ -1,0 +1,199 @@
+"""What an engine reports to, when the run is a job: events, checkpoints and requests to stop.
+
+Everything is written under the job's lease, so a child that lost it can write nothing more.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selftune.core.errors import Cancelled, Paused
+from selftune.core.records import Checkpoint, Job, Model, TrainSpec
+from selftune.jobs.events import NewEvent, append_events
+from selftune.jobs.queue import Lease, fenced, read_requests, reset_attempts, update_state
+from selftune.store.blobs import place_folder
+from selftune.store.checkpoints import insert_checkpoint, last_state, retire_checkpoints
+from selftune.store.models import insert_model
+from selftune.store.store import Store
+from selftune.train.engine import Resolved, StepMetrics
+
+KEPT_CHECKPOINTS = 3
+"""OpenAI keeps those of the last three epochs."""
+_FLUSH_SECONDS = 0.2
+_CHECK_SECONDS = 0.2
+
+
+class JobRun:
+    """A `TrainingRun` whose story is a job's."""
+
+    def __init__(self, store: Store, job: Job, lease: Lease) -> None:
+        self._store, self._job, self._lease = store, job, lease
+        self._spec = TrainSpec.model_validate(job.spec)
+        self._waiting: list[NewEvent] = []
+        self._flushed = self._checked = float("-inf")
+        self._first: tuple[float, int] | None = None
+        self._finish: int | None = None
+        self._base = store.folder("runs") / job.id
+        self.folder = self._base / "scratch"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        last = last_state(store, job.id)
+        self.resume: Path | None = None if last is None else store.root / last
+
+    def note(self, key: str, message: str, data: dict[str, Any] | None = None) -> None:
+        """Log one line of the job's story."""
+        self._waiting.append(NewEvent(key=key, message=message, data=data))
+        self.flush()
+
+    def resolved(self, values: dict[str, Resolved]) -> None:
+        """Keep the numbers that stand for each hyperparameter, and say why."""
+        state = {
+            "hyperparameters": {name: value.value for name, value in values.items()},
+            "reasons": {name: value.reason for name, value in values.items()},
+        }
+        with fenced(self._store, self._lease) as (connection, job):
+            update_state(connection, job, state)
+        said = "; ".join(f"{name}={v.value} ({v.reason})" for name, v in values.items())
+        self.note("hyperparameters", f"Hyperparameters: {said}")
+
+    def step(self, metrics: StepMetrics) -> None:
+        """Report one optimiser step."""
+        self._waiting.append(
+            NewEvent(
+                key=f"step-{metrics.step}",
+                message=_step_message(metrics),
+                type="metrics",
+                data=metrics.model_dump(exclude_none=True),
+            )
+        )
+        self._estimate(metrics)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+        self.check()
+
+    def checkpoint(
+        self,
+        metrics: StepMetrics,
+        epoch: int,
+        save_model: Callable[[Path], None] | None,
+        save_state: Callable[[Path], None],
+    ) -> None:
+        """Keep a complete state on disk, then record it."""
+        self.flush()
+        state = self._place("state", metrics.step, save_state)
+        is_last = metrics.step == metrics.total_steps
+        folder = self._place("model", metrics.step, save_model) if save_model else None
+        name = (
+            self._job.state["fine_tuned_model"] if is_last else self._checkpoint_name(metrics.step)
+        )
+        record = Checkpoint(
+            id=self._store.ids.new("ftckpt_"),
+            job_id=self._job.id,
+            step=metrics.step,
+            epoch=epoch,
+            created_at=self._store.now(),
+            model=name,
+            folder=folder or "",
+            metrics=metrics.model_dump(exclude_none=True, exclude={"total_steps"}),
+        )
+        self._remove(self._record(record, state, is_last=is_last))
+        self._remove_old_states(keep=state)
+        self.check()
+
+    def check(self) -> None:
+        """Raise if the job must stop now; asks the database at most five times a second."""
+        if time.monotonic() - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        wanted = read_requests(self._store, self._lease)
+        if wanted.cancel:
+            self.flush()
+            raise Cancelled("The job was cancelled.", code="cancelled")
+        if wanted.pause:
+            self.flush()
+            raise Paused("The job was paused.", code="paused")
+
+    def flush(self) -> None:
+        """Write the events that wait."""
+        self._flushed = time.monotonic()
+        if not self._waiting:
+            return
+        with fenced(self._store, self._lease) as (connection, job):
+            append_events(self._store, connection, job.id, tuple(self._waiting))
+            if self._finish is not None:
+                update_state(connection, job, {"estimated_finish": self._finish})
+        self._waiting.clear()
+
+    def model(self, name: str, folder: str) -> Model:
+        """Return the record of a model that this job made."""
+        return Model(
+            id=name,
+            project_id=self._job.project_id,
+            base=self._spec.base,
+            engine=self._spec.engine,
+            folder=folder,
+            job_id=self._job.id,
+            created_at=self._store.now(),
+        )
+
+    def _record(self, record: Checkpoint, state: str, *, is_last: bool) -> tuple[str, ...]:
+        """Store a checkpoint with its event; return the folders that are needed no more."""
+        servable = bool(record.folder)
+        with fenced(self._store, self._lease) as (connection, job):
+            new = insert_checkpoint(connection, record, state_folder=state, servable=servable)
+            reset_attempts(connection, job.id)
+            if not new or not servable:
+                return ()
+            if not is_last:
+                insert_model(
+                    connection, self.model(record.model, record.folder), is_checkpoint=True
+                )
+                message = (
+                    f"Checkpoint created at step {record.step} with Snapshot ID: {record.model}"
+                )
+                event = NewEvent(key=f"checkpoint-{record.step}", message=message)
+                append_events(self._store, connection, job.id, (event,))
+            return retire_checkpoints(connection, job.id, keep=KEPT_CHECKPOINTS)
+
+    def _place(self, kind: str, step: int, save: Callable[[Path], None]) -> str:
+        """Write a folder under a temporary name, then give it its own; return it from home."""
+        temporary = self._base / f"{kind}-{step}-{self._lease.token}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save(temporary)
+        parent = self._base if kind == "state" else self._store.folder("models")
+        name = f"{kind}-{step}" if kind == "state" else f"{self._job.id}-step-{step}"
+        place_folder(temporary, parent / name)
+        return str((parent / name).relative_to(self._store.root))
+
+    def _remove(self, folders: tuple[str, ...]) -> None:
+        for folder in folders:
+            shutil.rmtree(self._store.root / folder, ignore_errors=True)
+
+    def _remove_old_states(self, *, keep: str) -> None:
+        for path in self._base.glob("state-*"):
+            if path.name != Path(keep).name:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _checkpoint_name(self, step: int) -> str:
+        parts = str(self._job.state["fine_tuned_model"]).split(":")
+        return ":".join([*parts[:-1], self._store.ids.letters(8), f"ckpt-step-{step}"])
+
+    def _estimate(self, metrics: StepMetrics) -> None:
+        now = self._store.clock()
+        if self._first is None:
+            self._first = (now, metrics.step)
+        started, first = self._first
+        if metrics.step > first:
+            pace = (now - started) / (metrics.step - first)
+            self._finish = int(now + pace * (metrics.total_steps - metrics.step))
+
+
+def _step_message(metrics: StepMetrics) -> str:
+    text = f"Step {metrics.step}/{metrics.total_steps}: training loss={metrics.train_loss:.2f}"
+    if metrics.valid_loss is not None:
+        text += f", validation loss={metrics.valid_loss:.2f}"
+    if metrics.full_valid_loss is not None:
+        text += f", full validation loss={metrics.full_valid_loss:.2f}"
+    return text
