@@ -7,15 +7,14 @@ that does not listen, and gives a job whose child crashed back to the queue.
 
 import argparse
 import contextlib
+import errno
 import logging
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import IO
-
-from sqlalchemy import Connection
+from typing import IO, Literal
 
 from selftune import workflow
 from selftune.core.errors import (
@@ -26,35 +25,43 @@ from selftune.core.errors import (
     Paused,
     SelftuneError,
 )
-from selftune.core.records import Job, JobError, JobStatus
+from selftune.core.ids import IdSource
+from selftune.core.records import Job, JobError
 from selftune.core.settings import child_environment, load_settings
 from selftune.jobs import processes
 from selftune.jobs.events import NewEvent, append_events
-from selftune.jobs.owners import this_process
 from selftune.jobs.queue import (
-    CANCELLED,
     Lease,
     claim,
+    ended_jobs,
     fenced,
     get_job,
     heartbeat,
+    is_pause_requested,
     move,
     release,
 )
 from selftune.jobs.states import is_terminal
-from selftune.serve.webhooks import deliver_due
-from selftune.store.files import expire_files
+from selftune.serve.webhooks import TIMEOUT_SECONDS, deliver_due
+from selftune.store.files import drop_unneeded_blobs, expire_files
+from selftune.store.owners import this_process
 from selftune.store.store import Store, open_store
 from selftune.store.uploads import expire_uploads
-from selftune.store.webhooks import publish
+from selftune.train.create import KIND
+from selftune.train.leftovers import forget_run, remove_leftovers
 
+Ending = Literal["ended", "lost", "paused", "stopped", "too long"]
+"""Why a worker no longer watches a child."""
 MAX_ATTEMPTS = 5
-"""Crashes without a checkpoint in between, before a job is given up."""
-CANCEL_GRACE_SECONDS = 10.0
+"""Crashes without anything new in between, before a job is given up."""
+PAUSE_GRACE_SECONDS = 30.0
+"""How long a child may take to notice that it is to pause."""
 _IDLE_SECONDS = 0.2
 _POLL_SECONDS = 0.05
-_HOUSEKEEPING_SECONDS = 60.0
-_VERBS: dict[str, Callable[[Store, Job, Lease], None]] = {"fine_tuning": workflow.finetune}
+_HEARTBEAT_SECONDS = 1.0
+_COURIER_SECONDS = 1.0
+_HOUSEKEEPING_SECONDS = 600.0
+_VERBS: dict[str, Callable[[Store, Job, Lease], None]] = {KIND: workflow.finetune}
 _log = logging.getLogger("selftune.worker")
 
 
@@ -62,17 +69,18 @@ def work(store: Store, stop: threading.Event) -> None:
     """Take job after job until told to stop."""
     owner = this_process()
     cleaned = float("-inf")
+    courier = threading.Thread(target=_deliver, args=(store, stop), name="courier", daemon=True)
+    courier.start()
     while not stop.is_set():
-        deliver_due(store)
         if time.monotonic() - cleaned > _HOUSEKEEPING_SECONDS:
             cleaned = time.monotonic()
-            expire_files(store)
-            expire_uploads(store)
+            _clean(store)
         claimed = claim(store, owner)
         if claimed is None:
             stop.wait(_IDLE_SECONDS)
         else:
             _attend(store, *claimed, stop)
+    courier.join(TIMEOUT_SECONDS)
 
 
 def run_until_done(
@@ -106,27 +114,37 @@ def run_until_done(
         thread.join()
 
 
+def _deliver(store: Store, stop: threading.Event) -> None:
+    """Send webhooks while jobs run."""
+    while not stop.wait(_COURIER_SECONDS):
+        deliver_due(store)
+
+
+def _clean(store: Store) -> None:
+    """Remove what is over or was left behind."""
+    expire_files(store)
+    expire_uploads(store)
+    drop_unneeded_blobs(store)
+    remove_leftovers(store)
+
+
 def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None:
     """Run a claimed job's child to its end, whatever that is."""
     if job.attempts > MAX_ATTEMPTS:
-        return _give_up(store, lease, "crashed", f"The job crashed {MAX_ATTEMPTS} times in a row")
+        what = f"The job stopped {MAX_ATTEMPTS} times in a row without getting further"
+        return _give_up(store, lease, "crashed", what)
     log_path = store.folder("logs") / f"{job.id}.log"
     with log_path.open("ab") as log:
         child = _start(store, lease, log)
         try:
-            reason = _watch(store, job, lease, child, stop)
+            ending = _watch(store, lease, child, stop)
         finally:
             child.kill()
             child.close()
-    with contextlib.suppress(LeaseLost):
-        if reason == "cancelled":
-            _end(store, lease, "cancelled")
-        elif reason == "too long":
-            limit = store.settings.max_job_seconds
-            _give_up(store, lease, "time_limit", f"The job ran longer than {limit} seconds")
-        elif child.process.returncode != 0:
-            _log.warning("job %s: its child ended with %s", job.id, child.process.returncode)
-            release(store, lease)
+    with contextlib.suppress(Interrupted):
+        _settle(store, lease, ending, child.process.returncode)
+    if ended_jobs(store, [job.id]):
+        forget_run(store, job.id)
     return None
 
 
@@ -136,65 +154,81 @@ def _start(store: Store, lease: Lease, log: IO[bytes]) -> processes.Child:
     return processes.start("selftune.worker", *arguments, environment=environment, log=log)
 
 
-def _watch(
-    store: Store, job: Job, lease: Lease, child: processes.Child, stop: threading.Event
-) -> str:
-    """Keep the lease while the child works; return why it ended."""
-    started = time.monotonic()
-    beat = started
-    cancelled_at: float | None = None
+def _watch(store: Store, lease: Lease, child: processes.Child, stop: threading.Event) -> Ending:
+    """Keep the lease while the child works; return why that is over."""
+    started = beat = time.monotonic()
+    pause_seen: float | None = None
     while child.is_running:
         now = time.monotonic()
         if stop.is_set():
             return "stopped"
         if now - started > store.settings.max_job_seconds:
             return "too long"
-        if cancelled_at is not None and now - cancelled_at > CANCEL_GRACE_SECONDS:
-            return "cancelled"
-        if now - beat > store.settings.lease_seconds / 4:
+        if pause_seen is not None and now - pause_seen > PAUSE_GRACE_SECONDS:
+            return "paused"
+        if now - beat > min(store.settings.lease_seconds / 4, _HEARTBEAT_SECONDS):
             beat = now
             try:
-                if heartbeat(store, lease).cancel and cancelled_at is None:
-                    cancelled_at = now
-            except LeaseLost:
+                heartbeat(store, lease)
+                if pause_seen is None and is_pause_requested(store, lease):
+                    pause_seen = now
+            except Interrupted:
                 return "lost"
         time.sleep(_POLL_SECONDS)
     return "ended"
 
 
+def _settle(store: Store, lease: Lease, ending: Ending, returncode: int) -> None:
+    """Store what the child did not: it is dead by now."""
+    if ending == "stopped":
+        release(store, lease, crashed=False)
+    elif ending == "paused":
+        _pause(store, lease, "The job was paused")
+    elif ending == "too long":
+        limit = store.settings.max_job_seconds
+        _give_up(store, lease, "time_limit", f"The job ran longer than {limit} seconds")
+    elif returncode != 0:
+        _log.warning("job %s: its child ended with %s", lease.job_id, returncode)
+        release(store, lease, crashed=True)
+
+
 def run_child(store: Store, job_id: str, token: str) -> int:
     """Be the child: carry the job out and store how it ended; return the exit status."""
     lease = Lease(job_id=job_id, token=token)
-    try:
-        with fenced(store, lease) as (_, job):
-            pass
-        _VERBS[job.kind](store, job, lease)
-    except LeaseLost:
-        return 0
-    except Paused:
-        _end(store, lease, "paused")
-    except Cancelled:
-        _end(store, lease, "cancelled")
-    except Interrupted:
-        return 1
-    except JobFailed as failure:
-        _fail(store, lease, failure)
-    except SelftuneError as failure:
-        _fail(store, lease, failure)
+    with contextlib.suppress(Cancelled, LeaseLost):
+        try:
+            with fenced(store, lease) as (_, job):
+                verb = _VERBS[job.kind]
+            verb(store, job, lease)
+        except Paused:
+            _pause(store, lease, "The job was paused")
+        except Interrupted:
+            raise
+        except SelftuneError as failure:
+            _fail(store, lease, failure)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _wait_for_space(store, lease)
     return 0
 
 
-def _end(store: Store, lease: Lease, status: JobStatus) -> None:
+def _wait_for_space(store: Store, lease: Lease) -> None:
+    """Pause a job that found the disk full, so that its checkpoints are there when it is not."""
+    with fenced(store, lease) as (_, job):
+        is_running = job.status in ("running", "pausing")
+    text = "The server's disk is full. Free space, then "
+    if is_running:
+        _pause(store, lease, text + "resume the job: it goes on from its last checkpoint")
+    else:
+        _fail(store, lease, JobFailed(text + "create the job again", code="disk_full"))
+
+
+def _pause(store: Store, lease: Lease, message: str) -> None:
     with fenced(store, lease) as (connection, job):
-        if status == "cancelled":
-            append_events(store, connection, job.id, (CANCELLED,))
-            _publish(store, connection, job, status)
-        else:
-            attempt = NewEvent(key=f"paused-{job.attempts}-{store.now()}", message="Job paused")
-            append_events(store, connection, job.id, (attempt,))
-        move(store, connection, job, status)
-    if status == "cancelled":
-        workflow.forget_run(store, lease.job_id)
+        event = NewEvent(key=f"paused-{lease.token}", message=message, level="warn")
+        append_events(store, connection, job.id, (event,))
+        move(store, connection, job, "paused")
 
 
 def _fail(store: Store, lease: Lease, failure: SelftuneError) -> None:
@@ -205,19 +239,12 @@ def _fail(store: Store, lease: Lease, failure: SelftuneError) -> None:
         event = NewEvent(key="failed", message=failure.message, level="error")
         append_events(store, connection, job.id, (event,))
         move(store, connection, job, "failed", error=error)
-        _publish(store, connection, job, "failed")
-    workflow.forget_run(store, lease.job_id)
 
 
 def _give_up(store: Store, lease: Lease, code: str, what: str) -> None:
-    log = store.folder("logs") / f"{lease.job_id}.log"
-    message = f"{what}. The last lines of {log} say more; its checkpoints are kept."
+    message = f"{what}. See logs/{lease.job_id}.log in the home folder; its checkpoints are kept."
     _fail(store, lease, JobFailed(message, code=code))
-
-
-def _publish(store: Store, connection: Connection, job: Job, outcome: str) -> None:
-    kind = f"{job.kind}.job.{outcome}"
-    publish(store, connection, project_id=job.project_id, kind=kind, object_id=job.id)
+    forget_run(store, lease.job_id)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -230,7 +257,8 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     processes.die_with_parent()
-    store = open_store(load_settings())
+    # Unseeded ids: seeded ones would repeat those of the server
+    store = open_store(load_settings(), ids=IdSource())
     if parsed.command == "run":
         return run_child(store, parsed.job_id, parsed.token)
     stop = threading.Event()

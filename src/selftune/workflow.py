@@ -4,19 +4,17 @@
 whole way from a file to a report.
 """
 
-import shutil
 from pathlib import Path
 
 from selftune.core import plugins
 from selftune.core.records import File, Job, TrainSpec
 from selftune.data.validate import Checked, check_training_file
 from selftune.jobs.events import NewEvent, append_events
-from selftune.jobs.queue import Lease, fenced, move
+from selftune.jobs.queue import Lease, fenced, move, update_state
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, insert_file
 from selftune.store.models import get_model, insert_model
 from selftune.store.store import Store
-from selftune.store.webhooks import publish
 from selftune.train import engines
 from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.engine import Engine, TrainRequest
@@ -27,7 +25,6 @@ __all__ = [
     "FinetuneRequest",
     "create_finetuning_job",
     "finetune",
-    "forget_run",
 ]
 
 
@@ -50,12 +47,6 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
     trained = engine.train(_request(store, job, spec), run)
     run.flush()
     _finish(store, lease, run, trained.trained_tokens)
-    forget_run(store, job.id)
-
-
-def forget_run(store: Store, job_id: str) -> None:
-    """Remove what only a running job needs; its checkpoints' models stay."""
-    shutil.rmtree(store.root / "runs" / job_id, ignore_errors=True)
 
 
 def _validate(store: Store, job: Job, spec: TrainSpec, run: JobRun) -> Checked:
@@ -124,14 +115,8 @@ def _finish(store: Store, lease: Lease, run: JobRun, trained_tokens: int) -> Non
         )
         append_events(store, connection, job.id, said)
         found = {"trained_tokens": trained_tokens, "result_files": [results.id]}
-        move(store, connection, job, "succeeded", state=found)
-        publish(
-            store,
-            connection,
-            project_id=job.project_id,
-            kind="fine_tuning.job.succeeded",
-            object_id=job.id,
-        )
+        update_state(connection, job, found)
+        move(store, connection, job, "succeeded")
 
 
 def _path(store: Store, job: Job, file_id: str) -> Path:

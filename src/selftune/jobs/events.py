@@ -24,8 +24,8 @@ class NewEvent(Record):
 
 def append_events(
     store: Store, connection: Connection, job_id: str, new: tuple[NewEvent, ...]
-) -> None:
-    """Write lines in a transaction of the caller's, which holds the job's row."""
+) -> int:
+    """Write lines in a transaction that holds the job's row; return how many were new."""
     keys = [event.key for event in new]
     known = set(
         connection.execute(
@@ -35,7 +35,7 @@ def append_events(
     last = connection.execute(
         select(func.max(events.c.sequence)).where(events.c.job_id == job_id)
     ).scalar()
-    sequence = 0 if last is None else last
+    first = sequence = 0 if last is None else last
     for event in new:
         if event.key in known:
             continue
@@ -49,6 +49,7 @@ def append_events(
             "data": None if event.data is None else json.dumps(event.data),
         }
         connection.execute(events.insert().values(values))
+    return sequence - first
 
 
 def list_events(

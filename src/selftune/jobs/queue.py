@@ -13,16 +13,19 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, Row, and_, or_, select
 
-from selftune.core.errors import InvalidInput, LeaseLost, NotFound
+from selftune.core.errors import Cancelled, InvalidInput, LeaseLost, NotFound
 from selftune.core.pages import Page, page_of
 from selftune.core.records import Job, JobError, JobStatus, Record
 from selftune.jobs.events import NewEvent, append_events
-from selftune.jobs.owners import is_gone
-from selftune.jobs.states import CLAIMABLE, check_move
+from selftune.jobs.states import CLAIMABLE, TERMINAL, check_move, is_terminal
+from selftune.store.owners import is_gone
 from selftune.store.schema import job_metadata, jobs
 from selftune.store.store import Store
+from selftune.store.webhooks import publish
 
-_COLUMNS = [jobs.c[name] for name in Job.model_fields if name not in ("metadata",)]
+_COLUMNS = [jobs.c[name] for name in Job.model_fields if name != "metadata"]
+_BATCH = 500
+_NO_LEASE: dict[str, Any] = {"lease_token": None, "lease_owner": None, "lease_expires_at": None}
 
 
 class Lease(Record):
@@ -32,20 +35,12 @@ class Lease(Record):
     token: str
 
 
-class Requests(Record):
-    """What the outside wants of a running job."""
-
-    cancel: bool
-    pause: bool
-
-
 def enqueue(store: Store, connection: Connection, job: Job, first: tuple[NewEvent, ...]) -> None:
     """Store a new job and its first events in a transaction of the caller's."""
     values = job.model_dump(exclude={"metadata"}) | {
         "spec": json.dumps(job.spec),
         "state": json.dumps(job.state),
         "error": None,
-        "cancel_requested": 0,
         "pause_requested": 0,
     }
     connection.execute(jobs.insert().values(values))
@@ -104,39 +99,44 @@ def list_jobs(store: Store, project_id: str, kind: str, wanted: JobQuery) -> Pag
     return page_of([_job(row, found.get(row.id)) for row in rows], wanted.limit)
 
 
-def request_cancel(store: Store, project_id: str, job_id: str) -> tuple[Job, bool]:
-    """Ask for a job's end. Return it, and whether it ended at once: no worker had it."""
+def ended_jobs(store: Store, job_ids: list[str]) -> set[str]:
+    """Return which of these jobs have ended for good."""
+    ended: set[str] = set()
+    with store.db.read() as connection:
+        for start in range(0, len(job_ids), _BATCH):
+            chunk = jobs.c.id.in_(job_ids[start : start + _BATCH])
+            query = select(jobs.c.id).where(chunk, jobs.c.status.in_(TERMINAL))
+            ended |= set(connection.execute(query).scalars())
+    return ended
+
+
+def cancel_job(store: Store, project_id: str, job_id: str) -> Job:
+    """End a job at once: its worker finds the lease gone, writes nothing more, and stops."""
     with store.db.write() as connection:
-        job = _get(connection, job_id, project_id)
+        job = _get(connection, job_id, project_id, hold=True)
         check_move(job.id, job.status, "cancelled")
-        if _has_owner(store, connection, job.id):
-            connection.execute(jobs.update().where(jobs.c.id == job.id).values(cancel_requested=1))
-            return job, False
-        ended = _move(store, connection, job, "cancelled")
-        append_events(store, connection, job.id, (CANCELLED,))
-        return ended, True
-
-
-CANCELLED = NewEvent(key="cancelled", message="The job was cancelled", level="warn")
+        event = NewEvent(key="cancelled", message="The job was cancelled", level="warn")
+        append_events(store, connection, job.id, (event,))
+        return move(store, connection, job, "cancelled")
 
 
 def request_pause(store: Store, project_id: str, job_id: str) -> Job:
     """Ask a running job to keep its state and stop."""
     with store.db.write() as connection:
-        job = _get(connection, job_id, project_id)
+        job = _get(connection, job_id, project_id, hold=True)
         if job.status == "pausing":
             return job
         check_move(job.id, job.status, "pausing")
         connection.execute(jobs.update().where(jobs.c.id == job.id).values(pause_requested=1))
         if not _has_owner(store, connection, job.id):
-            return _move(store, connection, job, "paused")
-        return _move(store, connection, job, "pausing")
+            return move(store, connection, job, "paused")
+        return move(store, connection, job, "pausing")
 
 
 def resume_job(store: Store, project_id: str, job_id: str) -> Job:
     """Put a paused job back into the queue."""
     with store.db.write() as connection:
-        job = _get(connection, job_id, project_id)
+        job = _get(connection, job_id, project_id, hold=True)
         check_move(job.id, job.status, "queued")
         if job.status != "paused":
             raise InvalidInput(
@@ -144,8 +144,9 @@ def resume_job(store: Store, project_id: str, job_id: str) -> Job:
                 code="invalid_job_state",
                 param="fine_tune_id",
             )
-        connection.execute(jobs.update().where(jobs.c.id == job.id).values(pause_requested=0))
-        return _move(store, connection, job, "queued")
+        fresh = {"pause_requested": 0, "attempts": 0}
+        connection.execute(jobs.update().where(jobs.c.id == job.id).values(fresh))
+        return move(store, connection, job, "queued")
 
 
 def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Lease] | None:
@@ -183,8 +184,8 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
         return _get(connection, row.id, None), lease
 
 
-def heartbeat(store: Store, lease: Lease) -> Requests:
-    """Lengthen a lease; return what is asked of the job.
+def heartbeat(store: Store, lease: Lease) -> None:
+    """Lengthen a lease.
 
     Raises:
         LeaseLost: the job belongs to another worker now.
@@ -196,47 +197,34 @@ def heartbeat(store: Store, lease: Lease) -> Requests:
             .where(jobs.c.id == lease.job_id)
             .values(lease_expires_at=store.clock() + store.settings.lease_seconds)
         )
-    return read_requests(store, lease)
 
 
-def read_requests(store: Store, lease: Lease) -> Requests:
-    """Return what is asked of a job, and check that the lease still holds."""
+def is_pause_requested(store: Store, lease: Lease) -> bool:
+    """Return whether a job is to stop and keep its state.
+
+    Raises:
+        Cancelled: it is over.
+        LeaseLost: the job belongs to another worker now.
+
+    """
     with store.db.read() as connection:
         row = connection.execute(
-            select(jobs.c.lease_token, jobs.c.cancel_requested, jobs.c.pause_requested).where(
+            select(jobs.c.lease_token, jobs.c.pause_requested, jobs.c.status).where(
                 jobs.c.id == lease.job_id
             )
         ).one()
-    if row.lease_token != lease.token:
-        raise _lost(lease)
-    return Requests(cancel=bool(row.cancel_requested), pause=bool(row.pause_requested))
+    _check_lease(lease, row.lease_token, row.status)
+    return bool(row.pause_requested)
 
 
 @contextmanager
 def fenced(store: Store, lease: Lease) -> Iterator[tuple[Connection, Job]]:
     """Open a write transaction for a leased job; nothing is written if the lease is lost."""
     with store.db.write() as connection:
-        query = select(jobs.c.lease_token).where(jobs.c.id == lease.job_id)
-        token = connection.execute(query.with_for_update()).scalar()
-        if token != lease.token:
-            raise _lost(lease)
+        query = select(jobs.c.lease_token, jobs.c.status).where(jobs.c.id == lease.job_id)
+        row = connection.execute(query.with_for_update()).one()
+        _check_lease(lease, row.lease_token, row.status)
         yield connection, _get(connection, lease.job_id, None)
-
-
-def move(
-    store: Store,
-    connection: Connection,
-    job: Job,
-    status: JobStatus,
-    *,
-    state: dict[str, Any] | None = None,
-    error: JobError | None = None,
-) -> Job:
-    """Change a job's state inside `fenced`; a final state gives the lease back."""
-    moved = _move(store, connection, job, status, error=error)
-    if state is not None:
-        update_state(connection, moved, state)
-    return moved
 
 
 def update_state(connection: Connection, job: Job, state: dict[str, Any]) -> None:
@@ -245,13 +233,12 @@ def update_state(connection: Connection, job: Job, state: dict[str, Any]) -> Non
     connection.execute(jobs.update().where(jobs.c.id == job.id).values(state=json.dumps(merged)))
 
 
-def release(store: Store, lease: Lease) -> None:
+def release(store: Store, lease: Lease, *, crashed: bool) -> None:
     """Give a job back to the queue, its state unchanged: the next worker goes on with it."""
-    with fenced(store, lease) as (connection, _):
+    with fenced(store, lease) as (connection, job):
+        attempts = job.attempts if crashed else max(0, job.attempts - 1)
         connection.execute(
-            jobs.update()
-            .where(jobs.c.id == lease.job_id)
-            .values(lease_token=None, lease_owner=None, lease_expires_at=None)
+            jobs.update().where(jobs.c.id == lease.job_id).values(_NO_LEASE, attempts=attempts)
         )
 
 
@@ -260,7 +247,7 @@ def reset_attempts(connection: Connection, job_id: str) -> None:
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(attempts=1))
 
 
-def _move(
+def move(
     store: Store,
     connection: Connection,
     job: Job,
@@ -268,14 +255,20 @@ def _move(
     *,
     error: JobError | None = None,
 ) -> Job:
+    """Change a job's state in a transaction that holds its row.
+
+    A state without work gives the lease back; a final one is announced to webhooks.
+    """
     check_move(job.id, job.status, status)
     values: dict[str, Any] = {"status": status}
     if status == "running" and job.started_at is None:
         values["started_at"] = store.now()
-    if status in ("succeeded", "failed", "cancelled"):
+    if is_terminal(status):
         values["finished_at"] = store.now()
-    if status in ("succeeded", "failed", "cancelled", "paused"):
-        values |= {"lease_token": None, "lease_owner": None, "lease_expires_at": None}
+        kind = f"{job.kind}.job.{status}"
+        publish(store, connection, project_id=job.project_id, kind=kind, object_id=job.id)
+    if is_terminal(status) or status == "paused":
+        values |= _NO_LEASE
     if error is not None:
         values["error"] = error.model_dump_json()
     connection.execute(jobs.update().where(jobs.c.id == job.id).values(values))
@@ -299,11 +292,12 @@ def _has_owner(store: Store, connection: Connection, job_id: str) -> bool:
     return not is_gone(row.lease_owner)
 
 
-def _get(connection: Connection, job_id: str, project_id: str | None) -> Job:
+def _get(connection: Connection, job_id: str, project_id: str | None, *, hold: bool = False) -> Job:
+    """Return a job; `hold` keeps its row for the rest of the transaction."""
     query = select(jobs.c.position, *_COLUMNS).where(jobs.c.id == job_id)
     if project_id is not None:
         query = query.where(jobs.c.project_id == project_id)
-    row = connection.execute(query).first()
+    row = connection.execute(query.with_for_update() if hold else query).first()
     if row is None:
         raise NotFound(
             f"Could not find fine tune: {job_id}",
@@ -330,5 +324,9 @@ def _job(row: Row[Any], metadata: dict[str, str] | None) -> Job:
     return Job.model_validate(values | {"metadata": metadata})
 
 
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"Job {lease.job_id!r} belongs to another worker now.", code="lease_lost")
+def _check_lease(lease: Lease, token: str | None, status: str) -> None:
+    if token == lease.token:
+        return
+    if status == "cancelled":
+        raise Cancelled(f"Job {lease.job_id!r} was cancelled.", code="cancelled")
+    raise LeaseLost(f"Job {lease.job_id!r} belongs to another worker now.", code="lease_lost")

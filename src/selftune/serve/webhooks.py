@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 import urllib.request
+from http.client import HTTPException
 
 from selftune.store.store import Store
-from selftune.store.webhooks import Delivery, due_deliveries, record_attempt
+from selftune.store.webhooks import Delivery, claim_delivery, record_attempt
 
 TIMEOUT_SECONDS = 10.0
 PAUSES_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
@@ -15,7 +16,7 @@ PAUSES_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 
 def deliver_due(store: Store) -> None:
     """Try every delivery whose time has come."""
-    for delivery in due_deliveries(store):
+    while (delivery := claim_delivery(store, for_seconds=2 * TIMEOUT_SECONDS)) is not None:
         delivered = _post(delivery, store.now())
         pause = (
             PAUSES_SECONDS[delivery.attempts] if delivery.attempts < len(PAUSES_SECONDS) else None
@@ -49,5 +50,5 @@ def _post(delivery: Delivery, timestamp: int) -> bool:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             return bool(200 <= answer.status < 300)
-    except OSError:  # refused, timed out, or an HTTP error: all are tried again
+    except (OSError, HTTPException):  # refused, timed out, or an HTTP error: all are tried again
         return False

@@ -9,9 +9,9 @@ import hashlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -19,9 +19,10 @@ import fsspec
 
 from selftune.core.errors import Unavailable
 from selftune.core.records import Record
+from selftune.store.owners import is_gone, this_process
 
-_STALE_SECONDS = 3600.0
 CHUNK_BYTES = 1 << 20
+_NAME_LENGTH = 64
 
 
 class Blob(Record):
@@ -64,15 +65,16 @@ class Blobs:
     def __init__(self, url: str, temporary: Path) -> None:
         self._storage, self._base = fsspec.core.url_to_fs(url)
         self._is_local = "file" in self._storage.protocol
-        self._temporary = temporary
+        # A rename is atomic only within one file system.
+        self._temporary = Path(self._base) / ".tmp" if self._is_local else temporary
         self._storage.makedirs(self._base, exist_ok=True)
-        temporary.mkdir(parents=True, exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
         self._remove_stale()
 
     @contextmanager
     def writer(self) -> Iterator[Writer]:
         """Open a writer; what was not committed when the block ends is gone."""
-        path = self._temporary / secrets.token_hex(16)
+        path = self._new_path()
         with _disk_errors():
             handle = path.open("xb")
         try:
@@ -92,6 +94,7 @@ class Blobs:
             return
         path.replace(target)
         sync_folder(Path(target).parent)
+        sync_folder(Path(self._base))
 
     def open(self, sha256: str) -> BinaryIO:
         """Open the bytes for reading."""
@@ -104,10 +107,26 @@ class Blobs:
         copy = self._temporary.parent / "cache" / sha256
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._temporary / secrets.token_hex(16)
+            partial = self._new_path()
             self._storage.get_file(self._path(sha256), str(partial))
             partial.replace(copy)
         return copy
+
+    def exists(self, sha256: str) -> bool:
+        """Return whether the bytes are there."""
+        return bool(self._storage.exists(self._path(sha256)))
+
+    def age(self, sha256: str) -> float:
+        """Return for how many seconds the bytes have been there."""
+        modified = self._storage.modified(self._path(sha256))
+        return float((datetime.now(UTC) - modified).total_seconds())
+
+    def names(self) -> Iterator[str]:
+        """Yield the SHA-256 of everything that is kept."""
+        for path in self._storage.find(self._base):
+            name = str(path).rpartition("/")[2]
+            if len(name) == _NAME_LENGTH:
+                yield name
 
     def delete(self, sha256: str) -> None:
         """Remove the bytes; nothing happens when they are gone already."""
@@ -118,11 +137,14 @@ class Blobs:
     def _path(self, sha256: str) -> str:
         return f"{self._base}/{sha256[:2]}/{sha256}"
 
+    def _new_path(self) -> Path:
+        """Return a temporary path that says which process writes it."""
+        return self._temporary / f"{this_process()}:{secrets.token_hex(16)}"
+
     def _remove_stale(self) -> None:
-        """Another process may be writing right now, so only old files go."""
-        oldest = time.time() - _STALE_SECONDS
+        """Remove what processes that are gone were writing."""
         for path in self._temporary.iterdir():
-            if path.is_file() and path.stat().st_mtime < oldest:
+            if is_gone(path.name.rpartition(":")[0]):
                 path.unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page, page_of
 from selftune.core.records import Checkpoint
-from selftune.store.schema import checkpoints
+from selftune.store.schema import checkpoints, models, permissions
 from selftune.store.store import Store
 
 
@@ -33,20 +33,22 @@ def insert_checkpoint(
 
 
 def retire_checkpoints(connection: Connection, job_id: str, *, keep: int) -> tuple[str, ...]:
-    """Make all but the last `keep` servable checkpoints unservable; return their models' names."""
+    """Make all but the last `keep` servable checkpoints unservable; return their folders."""
     rows = connection.execute(
-        select(checkpoints.c.model)
+        select(checkpoints.c.model, checkpoints.c.folder)
         .where(checkpoints.c.job_id == job_id, checkpoints.c.servable == 1)
         .order_by(checkpoints.c.step.desc())
     ).all()
-    old = tuple(row.model for row in rows[keep:])
+    old = [row.model for row in rows[keep:]]
     if old:
         connection.execute(
             checkpoints.update()
             .where(checkpoints.c.job_id == job_id, checkpoints.c.model.in_(old))
             .values(servable=0)
         )
-    return old
+        connection.execute(permissions.delete().where(permissions.c.model.in_(old)))
+        connection.execute(models.delete().where(models.c.id.in_(old)))
+    return tuple(row.folder for row in rows[keep:])
 
 
 def last_state(store: Store, job_id: str) -> str | None:

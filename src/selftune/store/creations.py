@@ -32,6 +32,7 @@ def recall(store: Store, connection: Connection, creation: Creation) -> str | No
         Conflict: the idempotency key was used for another request.
 
     """
+    store.db.lock(connection, f"create {creation.project_id} {creation.fingerprint}")
     if creation.idempotency_key is not None:
         row = connection.execute(
             select(creations).where(

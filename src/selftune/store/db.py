@@ -6,16 +6,33 @@ Reads and writes are short transactions. A write on SQLite takes the write lock 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import Table
 
+from selftune.core.errors import Unavailable
+
 _BUSY_MILLISECONDS = 30_000
+_POOL = 20
+"""Twice as many connections are the most: more than the server's threads ever use at once."""
+_FULL = ("database or disk is full", "No space left on device")
 
 
 class Database:
@@ -39,8 +56,22 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """Open a transaction; it is committed at the end and rolled back on any error."""
         writing = self.engine.execution_options(selftune_write=True)
-        with writing.begin() as connection:
-            yield connection
+        try:
+            with writing.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if not any(text in str(error.orig) for text in _FULL):
+                raise
+            raise Unavailable(
+                "The server's disk is full: nothing was stored. Free space and send it again.",
+                code="disk_full",
+            ) from error
+
+    def lock(self, connection: Connection, name: str) -> None:
+        """Let one transaction at a time pass, per name. SQLite has one writer anyway."""
+        if not self.is_sqlite:
+            number = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
+            connection.execute(select(func.pg_advisory_xact_lock(number)))
 
     def insert_new(self, table: Table) -> SqliteInsert | PostgresInsert:
         """Return an INSERT that leaves an existing row as it is."""
@@ -56,7 +87,14 @@ class Database:
 def open_database(url: str, default: Path) -> Database:
     """Open the database at `url`, or SQLite in the file `default`, and bring it up to date."""
     target = make_url(url) if url else URL.create("sqlite", database=str(default))
-    engine = create_engine(target, pool_pre_ping=target.get_backend_name() != "sqlite")
+    if target.drivername in ("postgres", "postgresql"):  # the driver that the extra installs
+        target = target.set(drivername="postgresql+psycopg")
+    engine = create_engine(
+        target,
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_pre_ping=target.get_backend_name() != "sqlite",
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

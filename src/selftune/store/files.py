@@ -4,7 +4,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
-from selftune.core.errors import InvalidInput, LimitExceeded, NotFound
+from selftune.core.errors import InvalidInput, LimitExceeded, NotFound, Unavailable
 from selftune.core.pages import Page, page_of
 from selftune.core.records import File
 from selftune.store.schema import files, upload_parts
@@ -27,6 +27,7 @@ def save_file(store: Store, file: File) -> None:
 
 def insert_file(store: Store, connection: Connection, file: File) -> None:
     """Store a file's record in a transaction of the caller's."""
+    require_blob(store, connection, file.sha256)
     count = select(func.count()).select_from(files).where(files.c.project_id == file.project_id)
     if connection.execute(count).scalar_one() >= store.settings.max_files:
         raise LimitExceeded(
@@ -89,31 +90,53 @@ def delete_file(store: Store, project_id: str, file_id: str) -> None:
         connection.execute(
             files.delete().where(files.c.id == file.id, files.c.project_id == project_id)
         )
-        if not is_needed(connection, file.sha256):
-            store.blobs.delete(file.sha256)
+    drop_blob(store, file.sha256)
 
 
 def expire_files(store: Store) -> int:
     """Delete the files whose time is over; return how many."""
-    with store.db.read() as connection:
-        rows = connection.execute(
-            select(files.c.project_id, files.c.id).where(files.c.expires_at <= store.now())
-        ).all()
-    for project_id, file_id in rows:
-        with store.db.write() as connection:
-            sha256 = connection.execute(
-                select(files.c.sha256).where(
-                    files.c.id == file_id, files.c.project_id == project_id
-                )
-            ).scalar()
-            connection.execute(files.delete().where(files.c.id == file_id))
-            if sha256 is not None and not is_needed(connection, sha256):
-                store.blobs.delete(sha256)
-    return len(rows)
+    over = files.c.expires_at <= store.now()
+    with store.db.write() as connection:
+        names = connection.execute(files.delete().where(over).returning(files.c.sha256)).scalars()
+        expired = list(names)
+    for sha256 in expired:
+        drop_blob(store, sha256)
+    return len(expired)
 
 
-def is_needed(connection: Connection, sha256: str) -> bool:
-    """Return whether any record refers to a blob. Call it inside the transaction that removes."""
+def require_blob(store: Store, connection: Connection, sha256: str) -> None:
+    """Make sure that the bytes a new record refers to stay; `drop_blob` waits for the commit.
+
+    Raises:
+        Unavailable: the last other record of the same bytes was removed at this very moment.
+
+    """
+    store.db.lock(connection, sha256)
+    if not store.blobs.exists(sha256):
+        raise Unavailable("The file's bytes were just removed: send them again.")
+
+
+def drop_blob(store: Store, sha256: str) -> None:
+    """Remove bytes that no record refers to. The records are committed, so a crash loses none."""
+    with store.db.write() as connection:
+        store.db.lock(connection, sha256)
+        if not _is_needed(connection, sha256):
+            store.blobs.delete(sha256)
+
+
+def drop_unneeded_blobs(store: Store, *, older_than_seconds: float = 86_400.0) -> int:
+    """Remove bytes that a crash left without a record; return how many."""
+    dropped = 0
+    for sha256 in list(store.blobs.names()):
+        with store.db.read() as connection:
+            needed = _is_needed(connection, sha256)
+        if not needed and store.blobs.age(sha256) > older_than_seconds:
+            drop_blob(store, sha256)
+            dropped += 1
+    return dropped
+
+
+def _is_needed(connection: Connection, sha256: str) -> bool:
     return any(
         connection.execute(select(table.c.id).where(table.c.sha256 == sha256).limit(1)).first()
         for table in (files, upload_parts)

@@ -34,6 +34,14 @@ def get_model(store: Store, project_id: str, model_id: str) -> Model:
     return Model.model_validate(dict(row._mapping))
 
 
+def folders_in_use(store: Store) -> set[str]:
+    """Return every folder that a model or a servable checkpoint refers to."""
+    servable = select(checkpoints.c.folder).where(checkpoints.c.servable == 1)
+    with store.db.read() as connection:
+        of_models = connection.execute(select(models.c.folder)).scalars()
+        return set(of_models) | set(connection.execute(servable).scalars())
+
+
 def unknown_model(model_id: str) -> NotFound:
     """Return the error for a model that is not there, or not for this project."""
     return NotFound(

@@ -18,7 +18,14 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
+metadata = MetaData(
+    naming_convention={  # a migration can only change what has a name
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
 _Position = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -51,8 +58,8 @@ api_keys = Table(
     Column("name", String(200), nullable=False),
     Column("project_id", ForeignKey("projects.id"), nullable=False),
     Column("is_admin", Integer, nullable=False),
-    Column("created_at", Integer, nullable=False),
-    Column("revoked_at", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
 )
 
 files = Table(
@@ -65,8 +72,8 @@ files = Table(
     Column("purpose", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False, index=True),
-    Column("created_at", Integer, nullable=False),
-    Column("expires_at", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
     Column("status", String(32), nullable=False),
     Column("status_details", Text),
     Index("files_by_project", "project_id", "position"),
@@ -81,8 +88,8 @@ uploads = Table(
     Column("purpose", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("mime_type", String(255), nullable=False),
-    Column("created_at", Integer, nullable=False),
-    Column("expires_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
     Column("status", String(32), nullable=False),
     Column("file_id", String(64)),
     Column("file_expires_after", Integer),
@@ -96,7 +103,7 @@ upload_parts = Table(
     Column("upload_id", ForeignKey("uploads.id"), nullable=False, index=True),
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False, index=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 jobs = Table(
@@ -111,15 +118,13 @@ jobs = Table(
     Column("spec", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("error", Text),
-    Column("created_at", Integer, nullable=False),
-    Column("started_at", Integer),
-    Column("finished_at", Integer),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
     Column("attempts", Integer, nullable=False),
     Column("lease_token", String(64)),
-    Column("lease_owner", String(200)),
+    Column("lease_owner", String(200), index=True),
     Column("lease_expires_at", Float),
-    Column("pid", Integer),
-    Column("cancel_requested", Integer, nullable=False),
     Column("pause_requested", Integer, nullable=False),
     Index("jobs_by_project", "project_id", "kind", "position"),
     Index("jobs_by_status", "status", "priority", "position"),
@@ -141,7 +146,7 @@ events = Table(
     Column("sequence", Integer, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("key", String(200), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
     Column("level", String(16), nullable=False),
     Column("message", Text, nullable=False),
     Column("type", String(32), nullable=False),
@@ -157,7 +162,7 @@ checkpoints = Table(
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
     Column("step", Integer, nullable=False),
     Column("epoch", Integer, nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
     Column("model", String(300), nullable=False),
     Column("folder", Text, nullable=False),
     Column("state_folder", Text, nullable=False),
@@ -176,7 +181,7 @@ models = Table(
     Column("engine", String(64), nullable=False),
     Column("folder", Text, nullable=False),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
     Column("shutdown_date", String(10)),
     Column("is_checkpoint", Integer, nullable=False),
 )
@@ -188,7 +193,7 @@ permissions = Table(
     Column("id", String(64), nullable=False, unique=True),
     Column("model", String(300), nullable=False, index=True),
     Column("project_id", ForeignKey("projects.id"), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("model", "project_id"),
 )
 
@@ -212,7 +217,7 @@ webhook_endpoints = Table(
     Column("project_id", ForeignKey("projects.id"), nullable=False),
     Column("url", Text, nullable=False),
     Column("secret", String(100), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 webhook_deliveries = Table(
@@ -224,6 +229,6 @@ webhook_deliveries = Table(
     Column("body", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Float),
-    Column("delivered_at", Integer),
+    Column("delivered_at", BigInteger),
     Index("deliveries_due", "next_attempt_at"),
 )

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, select
 
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import File, Upload, UploadPart
-from selftune.store.files import insert_file, is_needed
+from selftune.store.files import drop_blob, insert_file, require_blob
 from selftune.store.schema import upload_parts, uploads
 from selftune.store.store import Store
 
@@ -27,6 +27,7 @@ def save_part(store: Store, project_id: str, part: UploadPart) -> None:
     """Store a part of an upload that is still open."""
     with store.db.write() as connection:
         _open(_get(store, connection, project_id, part.upload_id))
+        require_blob(store, connection, part.sha256)
         connection.execute(upload_parts.insert().values(part.model_dump()))
 
 
@@ -53,7 +54,8 @@ def complete_upload(store: Store, upload: Upload, file: File) -> Upload:
     with store.db.write() as connection:
         _open(_get(store, connection, upload.project_id, upload.id))
         insert_file(store, connection, file)
-        _finish(store, connection, done)
+        parts = _finish(connection, done)
+    _drop_parts(store, parts)
     return done
 
 
@@ -63,7 +65,8 @@ def cancel_upload(store: Store, project_id: str, upload_id: str) -> Upload:
         upload = _get(store, connection, project_id, upload_id)
         _open(upload)
         done = upload.model_copy(update={"status": "cancelled"})
-        _finish(store, connection, done)
+        parts = _finish(connection, done)
+    _drop_parts(store, parts)
     return done
 
 
@@ -75,15 +78,20 @@ def expire_uploads(store: Store) -> int:
                 uploads.c.status == "pending", uploads.c.expires_at <= store.now()
             )
         ).all()
+        parts: list[str] = []
         for row in rows:
             upload = Upload.model_validate(dict(row._mapping) | {"status": "expired"})
-            _finish(store, connection, upload)
+            parts += _finish(connection, upload)
+    _drop_parts(store, parts)
     return len(rows)
 
 
 def _get(store: Store, connection: Connection, project_id: str, upload_id: str) -> Upload:
+    """Return an upload; inside a transaction that writes nobody else changes it meanwhile."""
     row = connection.execute(
-        select(uploads).where(uploads.c.id == upload_id, uploads.c.project_id == project_id)
+        select(uploads)
+        .where(uploads.c.id == upload_id, uploads.c.project_id == project_id)
+        .with_for_update()
     ).first()
     if row is None:
         raise NotFound(f"No such Upload object: {upload_id}", param="upload_id")
@@ -102,16 +110,21 @@ def _open(upload: Upload) -> None:
         )
 
 
-def _finish(store: Store, connection: Connection, upload: Upload) -> None:
+def _finish(connection: Connection, upload: Upload) -> list[str]:
+    """Store an upload's end; return the blobs of its parts, to drop after the commit."""
+    of_upload = upload_parts.c.upload_id == upload.id
     parts = connection.execute(
-        select(upload_parts.c.sha256).where(upload_parts.c.upload_id == upload.id)
-    ).all()
-    connection.execute(upload_parts.delete().where(upload_parts.c.upload_id == upload.id))
+        upload_parts.delete().where(of_upload).returning(upload_parts.c.sha256)
+    ).scalars()
+    names = list(parts)
     connection.execute(
         uploads.update()
         .where(uploads.c.id == upload.id)
         .values(status=upload.status, file_id=upload.file_id)
     )
-    for (sha256,) in parts:
-        if not is_needed(connection, sha256):
-            store.blobs.delete(sha256)
+    return names
+
+
+def _drop_parts(store: Store, names: list[str]) -> None:
+    for sha256 in names:
+        drop_blob(store, sha256)

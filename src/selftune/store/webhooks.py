@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, select
 
@@ -36,7 +37,8 @@ class Delivery(Record):
 
 def add_endpoint(store: Store, project_id: str, url: str) -> Endpoint:
     """Register an endpoint with a new secret."""
-    if not url.startswith(("http://", "https://")):
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"{url!r} is not an http or https address.", param="url")
     endpoint = Endpoint(
         id=store.ids.new("wh_"),
@@ -103,8 +105,8 @@ def publish(
         )
 
 
-def due_deliveries(store: Store, *, limit: int = 20) -> tuple[Delivery, ...]:
-    """Return deliveries whose time has come, oldest first."""
+def claim_delivery(store: Store, *, for_seconds: float) -> Delivery | None:
+    """Take the oldest delivery whose time has come; nobody else takes it meanwhile."""
     query = (
         select(
             webhook_deliveries.c.position,
@@ -117,11 +119,19 @@ def due_deliveries(store: Store, *, limit: int = 20) -> tuple[Delivery, ...]:
         .join(webhook_endpoints, webhook_endpoints.c.id == webhook_deliveries.c.endpoint_id)
         .where(webhook_deliveries.c.next_attempt_at <= store.clock())
         .order_by(webhook_deliveries.c.position)
-        .limit(limit)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=webhook_deliveries)
     )
-    with store.db.read() as connection:
-        rows = connection.execute(query).all()
-    return tuple(Delivery.model_validate(dict(row._mapping)) for row in rows)
+    with store.db.write() as connection:
+        row = connection.execute(query).first()
+        if row is None:
+            return None
+        connection.execute(
+            webhook_deliveries.update()
+            .where(webhook_deliveries.c.position == row.position)
+            .values(next_attempt_at=store.clock() + for_seconds)
+        )
+    return Delivery.model_validate(dict(row._mapping))
 
 
 def record_attempt(

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from selftune.core.errors import Cancelled, Paused
+from selftune.core.errors import Paused
 from selftune.core.records import Checkpoint, Job, Model, TrainSpec
 from selftune.jobs.events import NewEvent, append_events
-from selftune.jobs.queue import Lease, fenced, read_requests, reset_attempts, update_state
+from selftune.jobs.queue import Lease, fenced, is_pause_requested, reset_attempts, update_state
 from selftune.store.blobs import place_folder
 from selftune.store.checkpoints import insert_checkpoint, last_state, retire_checkpoints
 from selftune.store.models import insert_model
 from selftune.store.store import Store
 from selftune.train.engine import Resolved, StepMetrics
+from selftune.train.leftovers import STEP_MARK
 
 KEPT_CHECKPOINTS = 3
 """OpenAI keeps those of the last three epochs."""
@@ -106,11 +107,7 @@ class JobRun:
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return
         self._checked = time.monotonic()
-        wanted = read_requests(self._store, self._lease)
-        if wanted.cancel:
-            self.flush()
-            raise Cancelled("The job was cancelled.", code="cancelled")
-        if wanted.pause:
+        if is_pause_requested(self._store, self._lease):
             self.flush()
             raise Paused("The job was paused.", code="paused")
 
@@ -120,7 +117,8 @@ class JobRun:
         if not self._waiting:
             return
         with fenced(self._store, self._lease) as (connection, job):
-            append_events(self._store, connection, job.id, tuple(self._waiting))
+            if append_events(self._store, connection, job.id, tuple(self._waiting)):
+                reset_attempts(connection, job.id)
             if self._finish is not None:
                 update_state(connection, job, {"estimated_finish": self._finish})
         self._waiting.clear()
@@ -163,7 +161,7 @@ class JobRun:
         temporary.mkdir(parents=True)
         save(temporary)
         parent = self._base if kind == "state" else self._store.folder("models")
-        name = f"{kind}-{step}" if kind == "state" else f"{self._job.id}-step-{step}"
+        name = f"{kind}-{step}" if kind == "state" else f"{self._job.id}{STEP_MARK}{step}"
         place_folder(temporary, parent / name)
         return str((parent / name).relative_to(self._store.root))
 

@@ -1,22 +1,33 @@
-"""Who holds a lease: a process, named so that others on its machine can see whether it lives."""
+"""Who holds something: a process, named so that others on its machine can see whether it lives."""
 
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 
 def this_process() -> str:
     """Return this process's name: host, process id, and its start, which no later one shares."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
+    return f"{_machine()}:{os.getpid()}:{_start_of(os.getpid())}"
 
 
 def is_gone(owner: str) -> bool:
     """Return True when the owner ran on this machine and has ended; False when nobody can tell."""
-    host, _, rest = owner.partition(":")
-    pid, _, start = rest.partition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    return _start_of(int(pid)) != start
+    match owner.rsplit(":", 2):
+        case [machine, pid, start] if machine == _machine() and pid.isdigit():
+            return _start_of(int(pid)) != start
+        case _:
+            return False
+
+
+@cache
+def _machine() -> str:
+    """Return what process ids are unique in: a host, and in it a container's own numbering."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")
+    except OSError:
+        space = ""
+    return f"{socket.gethostname()}.{space}"
 
 
 def _start_of(pid: int) -> str:

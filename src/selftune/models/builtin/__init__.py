@@ -1,0 +1,1 @@
+"""The embedded model at run time: numpy and ONNX Runtime, no torch."""
