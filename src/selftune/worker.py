@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Literal
 
 from selftune import workflow
@@ -100,18 +101,19 @@ def run_until_done(
                 _attend(store, *claimed, stop)
             stop.wait(_IDLE_SECONDS)
 
-    thread = threading.Thread(target=attend, name="worker", daemon=True)
-    thread.start()
-    try:
-        while True:
-            job = get_job(store, project_id, job_id)
-            each(job)
-            if is_terminal(job.status) or job.status == "paused":
-                return job
-            time.sleep(_IDLE_SECONDS)
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1, "worker") as pool:
+        attending = pool.submit(attend)
+        try:
+            while True:
+                job = get_job(store, project_id, job_id)
+                each(job)
+                if is_terminal(job.status) or job.status == "paused":
+                    return job
+                if attending.done():
+                    attending.result()  # raises what ended it
+                time.sleep(_IDLE_SECONDS)
+        finally:
+            stop.set()
 
 
 def _deliver(store: Store, stop: threading.Event) -> None:

@@ -237,9 +237,8 @@ def release(store: Store, lease: Lease, *, crashed: bool) -> None:
     """Give a job back to the queue, its state unchanged: the next worker goes on with it."""
     with fenced(store, lease) as (connection, job):
         attempts = job.attempts if crashed else max(0, job.attempts - 1)
-        connection.execute(
-            jobs.update().where(jobs.c.id == lease.job_id).values(_NO_LEASE, attempts=attempts)
-        )
+        values = _NO_LEASE | {"attempts": attempts}
+        connection.execute(jobs.update().where(jobs.c.id == lease.job_id).values(values))
 
 
 def reset_attempts(connection: Connection, job_id: str) -> None:

@@ -3,6 +3,7 @@
 Everything is written under the job's lease, so a child that lost it can write nothing more.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from selftune.train.leftovers import STEP_MARK
 
 KEPT_CHECKPOINTS = 3
 """OpenAI keeps those of the last three epochs."""
+MODEL_FILE = "selftune.json"
+"""In each model's folder: its name and the engine that made it, for use without the database."""
 _FLUSH_SECONDS = 0.2
 _CHECK_SECONDS = 0.2
 
@@ -39,6 +42,7 @@ class JobRun:
         self._base = store.folder("runs") / job.id
         self.folder = self._base / "scratch"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.cache = store.folder("cache")
         last = last_state(store, job.id)
         self.resume: Path | None = None if last is None else store.root / last
 
@@ -84,10 +88,10 @@ class JobRun:
         self.flush()
         state = self._place("state", metrics.step, save_state)
         is_last = metrics.step == metrics.total_steps
-        folder = self._place("model", metrics.step, save_model) if save_model else None
         name = (
             self._job.state["fine_tuned_model"] if is_last else self._checkpoint_name(metrics.step)
         )
+        folder = self._place_model(name, metrics.step, save_model) if save_model else None
         record = Checkpoint(
             id=self._store.ids.new("ftckpt_"),
             job_id=self._job.id,
@@ -153,6 +157,14 @@ class JobRun:
                 event = NewEvent(key=f"checkpoint-{record.step}", message=message)
                 append_events(self._store, connection, job.id, (event,))
             return retire_checkpoints(connection, job.id, keep=KEPT_CHECKPOINTS)
+
+    def _place_model(self, name: str, step: int, save: Callable[[Path], None]) -> str:
+        def save_with_name(folder: Path) -> None:
+            save(folder)
+            about = self.model(name, "").model_dump(include={"id", "base", "engine", "job_id"})
+            (folder / MODEL_FILE).write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+        return self._place("model", step, save_with_name)
 
     def _place(self, kind: str, step: int, save: Callable[[Path], None]) -> str:
         """Write a folder under a temporary name, then give it its own; return it from home."""

@@ -1,0 +1,124 @@
+"""Stores for tests: SQLite in a temporary folder, and a real Postgres where one can be started."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from selftune.core.records import File
+from selftune.core.settings import Settings
+from selftune.store.accounts import DEFAULT_PROJECT
+from selftune.store.store import Store, open_store
+
+OpenStore = Callable[..., Store]
+
+
+@pytest.fixture
+def open_sqlite(tmp_path: Path) -> Iterator[OpenStore]:
+    """Open stores on SQLite; keyword arguments are settings."""
+    yield from _opener(tmp_path / "home", {})
+
+
+@pytest.fixture
+def store(open_sqlite: OpenStore) -> Store:
+    return open_sqlite()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Give a store on each database, empty."""
+    url = {"database_url": request.getfixturevalue("postgres")} if request.param != "sqlite" else {}
+    for opener in _opener(tmp_path / "home", url):
+        yield opener()
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """Give the address of an empty database on a real Postgres."""
+    import psycopg
+
+    admin = psycopg.connect(f"{postgres_server}&dbname=postgres", autocommit=True)
+    name = f"test_{os.urandom(6).hex()}"
+    admin.execute(f"CREATE DATABASE {name}".encode())
+    socket_folder = postgres_server.partition("host=")[2]
+    yield f"postgresql://postgres@/{name}?host={socket_folder}"
+    admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    admin.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Postgres of Debian's package, on a socket only."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no Postgres server here: apt-get install postgresql")
+    as_user: list[str] = []
+    folder = tmp_path_factory.mktemp("postgres")
+    if os.getuid() == 0:  # the server refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("no user 'postgres' to run the server as")
+        as_user = ["runuser", "-u", "postgres", "--"]
+        folder = Path("/tmp") / f"selftune-postgres-{os.getpid()}"  # others may enter /tmp
+        folder.mkdir(mode=0o700)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    binaries = found[-1].parent
+    data = str(folder / "data")
+    run = [*as_user, str(binaries / "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-N"]
+    subprocess.run(run, check=True, capture_output=True)
+    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    control = [*as_user, str(binaries / "pg_ctl"), "-D", data]
+    start = [*control, "-w", "-l", str(folder / "log"), "-o", options, "start"]
+    subprocess.run(start, check=True, capture_output=True)
+    try:
+        yield f"postgresql://postgres@/?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _opener(home: Path, fixed: dict[str, str]) -> Iterator[OpenStore]:
+    opened: list[Store] = []
+
+    def opener(**settings: object) -> Store:
+        values = {"home": home} | fixed | settings
+        clock = values.pop("clock", None)
+        chosen = Settings.model_validate(values)
+        store = open_store(chosen, clock=clock) if callable(clock) else open_store(chosen)
+        opened.append(store)
+        return store
+
+    yield opener
+    for store in opened:
+        store.close()
+
+
+def stored_file(
+    store: Store, content: bytes, *, purpose: str = "fine-tune", project_id: str = DEFAULT_PROJECT
+) -> File:
+    """Store bytes and return the record of a file that is not saved yet."""
+    with store.blobs.writer() as writer:
+        writer.write(content)
+        blob = writer.commit()
+    return File(
+        id=store.ids.new("file-"),
+        project_id=project_id,
+        filename="data.jsonl",
+        purpose=purpose,
+        bytes=blob.bytes,
+        sha256=blob.sha256,
+        created_at=store.now(),
+    )
