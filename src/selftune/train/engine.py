@@ -61,6 +61,8 @@ class TrainingRun(Protocol):
 
     folder: Path
     """The engine's scratch folder, kept until the job ends; survives kills."""
+    cache: Path
+    """Folder that all jobs share, for what can be made again."""
     resume: Path | None
     """State folder of the last complete checkpoint of this job, or None at the beginning."""
 

@@ -19,14 +19,13 @@ from selftune.core.records import Record
 from selftune.models.builtin.reading import Reading
 from selftune.models.builtin.weights import SHA256, Arrays
 
-FORMAT = 1
 MANIFEST = "model.json"
 
 
 class Manifest(Record):
     """What `model.json` says."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     base: Literal["selftune/minilm"] = "selftune/minilm"
     base_sha256: str = SHA256
     tokenizer: Literal["o200k_base"] = "o200k_base"

@@ -109,7 +109,7 @@ class _Pieces:
         raw = token_bytes(token)
         text = self._decoder.decode(raw)
         self._text += text
-        top = ()
+        top: tuple[Alternative, ...] = ()
         if self._sampling.top_logprobs:
             top = _alternatives(tokens, probabilities, self._sampling.top_logprobs)
         self.tokens.append(

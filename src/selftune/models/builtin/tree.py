@@ -46,7 +46,7 @@ class Paths:
     """The sorted paths of a set of answers, shared by all requests."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        paths = [tuple([*encode(text), END]) for text in texts]
+        paths = [(*encode(text), END) for text in texts]
         self._order = np.array(sorted(range(len(paths)), key=paths.__getitem__), np.int64)
         self._paths = [paths[index] for index in self._order]
         self._children: dict[_Node, tuple[np.ndarray, np.ndarray]] = {}

@@ -4,6 +4,7 @@ The encoder knows that "shipping" and "delivery" are near; it is poor at exact f
 model numbers. The two together do better than either (docs/log.md has the measurements).
 """
 
+import itertools
 import re
 import zlib
 from collections import Counter
@@ -29,7 +30,7 @@ def buckets(text: str) -> np.ndarray:
     found = words(text)
     terms = {
         *found,
-        *(f"{first} {second}" for first, second in zip(found, found[1:], strict=False)),
+        *(f"{first} {second}" for first, second in itertools.pairwise(found)),
     }
     return np.array(sorted({zlib.crc32(term.encode()) % BUCKETS for term in terms}), np.int64)
 
@@ -71,8 +72,8 @@ class Bm25:
                 frequency.append(times)
         share = 1 - _LENGTH_SHARE + _LENGTH_SHARE * lengths / lengths.mean()
         for word, (places, frequency) in gathered.items():
-            times = np.array(frequency, np.float64)
-            gain = times * (_SATURATION + 1) / (times + _SATURATION * share[places])
+            often = np.array(frequency, np.float64)
+            gain = often * (_SATURATION + 1) / (often + _SATURATION * share[places])
             self._postings[word] = (np.array(places), gain)
 
     def scores(self, question: str) -> np.ndarray:

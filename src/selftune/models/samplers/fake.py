@@ -20,6 +20,7 @@ class Params(Record):
     """Where the model is; None is the untrained base."""
 
     folder: Path | None = None
+    cache: Path | None = None
     threads: int = 0
 
 

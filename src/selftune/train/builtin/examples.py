@@ -1,0 +1,118 @@
+"""A training file as the embedded model sees it: texts, answers, and which answers are alike."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from selftune.models.builtin.heads import parse_number
+from selftune.models.builtin.reading import Reading, choose_reading, label_descriptions, read
+from selftune.models.builtin.words import words
+from selftune.models.tokens import content_text, count_messages
+
+Kind = Literal["labels", "passages", "numbers"]
+_NUMBER_SHARE = 0.97
+_LEAST_NUMBERS = 20
+_SAME_WORDS = 0.7
+_GROUPS_PER_ROW = 0.5
+_MOST_COMPARED = 3000
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Everything that training needs to know of the rows."""
+
+    texts: list[str]
+    """What the encoder reads of each row."""
+    targets: list[str]
+    """What each row answers."""
+    answers: list[str]
+    """The distinct answers, sorted."""
+    answer_of: np.ndarray
+    """Index into `answers` of each row."""
+    group_of: np.ndarray
+    """Group of each answer: equal, or nearly equal, answers are one group."""
+    reading: Reading
+    descriptions: dict[str, str]
+    """What the shared system prompts say about an answer."""
+    tokens: int
+    """o200k tokens of one epoch."""
+
+    @property
+    def row_groups(self) -> np.ndarray:
+        """Return the group of each row."""
+        groups: np.ndarray = self.group_of[self.answer_of]
+        return groups
+
+    @property
+    def groups(self) -> int:
+        """Return how many groups there are."""
+        return int(self.group_of.max()) + 1
+
+    def group_text(self, group: int) -> str:
+        """Return what describes a group: its description in the prompt, or its answer."""
+        first = self.answers[int(np.flatnonzero(self.group_of == group)[0])]
+        return self.descriptions.get(first) or first.replace("_", " ")
+
+    def kind(self) -> Kind:
+        """Return which head suits these answers."""
+        if self.groups <= _GROUPS_PER_ROW * len(self.texts) and not self._are_numbers():
+            return "labels"
+        return "numbers" if self._are_numbers() else "passages"
+
+    def _are_numbers(self) -> bool:
+        parsed = [parse_number(target) for target in self.targets]
+        templates = Counter((p[1], p[2]) for p in parsed if p is not None and p[0] > 0)
+        if not templates or len(self.answers) < _LEAST_NUMBERS:
+            return False
+        share = templates.most_common(1)[0][1] / len(self.targets)
+        return share >= _NUMBER_SHARE and len(self.answers) > 0.1 * len(self.targets)
+
+
+def load_examples(path: Path, reading: Reading | None = None) -> Examples:
+    """Read a validated file. Every assistant message with weight 1 that ends a turn is one row."""
+    chats: list[list[dict[str, Any]]] = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for line in lines:
+            if line.strip():
+                chats.append(json.loads(line)["messages"])
+    chosen, shared = choose_reading(chats)
+    reading = reading or chosen
+    texts, targets = [], []
+    for chat in chats:
+        for index, message in enumerate(chat):
+            if message["role"] == "assistant" and message.get("weight", 1) == 1:
+                texts.append(read(chat[:index], reading))
+                targets.append(content_text(message))
+    answers = sorted(set(targets))
+    where = {answer: index for index, answer in enumerate(answers)}
+    return Examples(
+        texts=texts,
+        targets=targets,
+        answers=answers,
+        answer_of=np.array([where[target] for target in targets], np.int64),
+        group_of=_group(answers),
+        reading=reading,
+        descriptions=label_descriptions(shared, frozenset(answers)),
+        tokens=sum(count_messages(chat) + 3 for chat in chats),
+    )
+
+
+def _group(answers: Sequence[str]) -> np.ndarray:
+    """Return a group number for each answer; those that share most of their words have the same."""
+    group_of = np.arange(len(answers))
+    bags = [frozenset(words(answer)) for answer in answers]
+    if len(answers) > _MOST_COMPARED or sum(len(bag) for bag in bags) < 4 * len(bags):
+        return group_of  # too many to compare, or labels: short answers are what they are
+    for index, bag in enumerate(bags):
+        for earlier in range(index):
+            union = len(bag | bags[earlier])
+            if union and len(bag & bags[earlier]) / union >= _SAME_WORDS:
+                group_of[index] = group_of[earlier]
+                break
+    _, dense = np.unique(group_of, return_inverse=True)
+    return dense.astype(np.int64)

@@ -1,0 +1,101 @@
+"""What the training loop asks of a kind of model."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from selftune.models.builtin.folder import ModelFiles
+from selftune.models.builtin.weights import Arrays
+from selftune.train.engine import Resolved
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The hyperparameters as numbers, and how much work they are."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate_multiplier: float
+    seed: int
+    rows: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return optimiser steps in an epoch."""
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Return optimiser steps in all."""
+        return self.n_epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """Return the share of the learning rate at a step: a tenth of warm-up, then linear decay."""
+        warm = max(1, self.total_steps // 10)
+        if step < warm:
+            return (step + 1) / warm
+        return max(0.0, 1 - (step - warm) / max(1, self.total_steps - warm))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well a batch or a file is answered."""
+
+    loss: float
+    """Mean negative log-likelihood of an answer."""
+    accuracy: float
+    """Share of tokens of the answer that the likeliest answer has at the same place."""
+
+
+class Task(Protocol):
+    """One model in training."""
+
+    lengths: list[int]
+    """Of each row, for batches of like length."""
+
+    def step(self, rows: list[int], index: int, plan: Plan) -> Scores:
+        """Learn from one batch; return how well it was answered before."""
+        ...
+
+    def evaluate(self, texts: list[str], targets: list[str]) -> Scores:
+        """Answer rows that are not learned from."""
+        ...
+
+    def files(self) -> ModelFiles:
+        """Return the model as it stands."""
+        ...
+
+    def state(self) -> Arrays:
+        """Return all that resuming needs."""
+        ...
+
+    def restore(self, state: Arrays) -> None:
+        """Go back to a state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` decided, and why."""
+
+    values: dict[str, Resolved]
+    variant: str
+    """`frozen` or `tuned` for labels; empty where there is one way only."""
+
+    def number(self, name: str) -> float:
+        """Return one hyperparameter."""
+        return float(self.values[name].value)
+
+
+def overlap(likeliest: list[int], wanted: list[int]) -> float:
+    """Return the share of wanted tokens that stand at the same place."""
+    if not wanted:
+        return 1.0
+    same = sum(a == b for a, b in zip(likeliest, wanted, strict=False))
+    return same / len(wanted)
+
+
+def folds(rows: int, count: int, seed: int) -> np.ndarray:
+    """Return each row's fold, drawn at random."""
+    return np.random.default_rng(seed).permutation(rows) % count

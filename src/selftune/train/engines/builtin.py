@@ -1,0 +1,205 @@
+"""The embedded engine: `selftune/minilm` learns labels, free answers or numbers on a processor.
+
+One optimiser loop for all of them. Deterministic by seed on one machine; a run that was stopped ends
+with the same bytes as one that was not.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from selftune.core.records import Record
+from selftune.models.builtin.encoder import Encoder, split_pieces
+from selftune.models.builtin.folder import ModelFiles, load_model, save_model
+from selftune.models.builtin.generate import generate
+from selftune.models.builtin.graphs import base_encoder, tuned_encoder
+from selftune.models.builtin.heads import load_head
+from selftune.models.builtin.tree import Distribution
+from selftune.models.builtin.weights import Arrays, pretrained
+from selftune.models.sampler import Sampling
+from selftune.train.builtin.examples import Examples, load_examples
+from selftune.train.builtin.labels import LabelTask
+from selftune.train.builtin.network import EncoderNetwork, epoch_batches
+from selftune.train.builtin.numbers import NumberTask
+from selftune.train.builtin.passages import PassageTask
+from selftune.train.builtin.selection import choose, choose_ridge_of
+from selftune.train.builtin.task import Choice, Plan, Scores, Task
+from selftune.train.engine import (
+    Resolved,
+    StepMetrics,
+    Trained,
+    TrainingRun,
+    TrainRequest,
+)
+
+CHECKED_ROWS = 256
+"""Rows of the training file on which the 8-bit encoder must give the same answers."""
+_VALIDATED_ROWS = 1000
+
+
+class Params(Record):
+    """Nothing to set: hyperparameters come with the request."""
+
+
+def build(params: Params) -> "BuiltinEngine":
+    """Make the engine."""
+    del params
+    return BuiltinEngine()
+
+
+class BuiltinEngine:
+    """Trains the embedded model."""
+
+    def train(self, request: TrainRequest, run: TrainingRun) -> Trained:
+        """Train to the end, continuing from the last checkpoint when there is one."""
+        threads = request.threads or len(os.sched_getaffinity(0))
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        training = _Training(request, run, threads)
+        return training.run_to_end()
+
+
+class _Training:
+    """One request on its way."""
+
+    def __init__(self, request: TrainRequest, run: TrainingRun, threads: int) -> None:
+        self._request, self._run, self._threads = request, run, threads
+        self._cache = run.cache
+        self._continued: Arrays | None = None
+        reading = None
+        if request.base_folder is not None:
+            base = load_model(request.base_folder)
+            self._continued, reading = base.encoder, base.reading
+        self._examples = load_examples(request.training_file, reading)
+        self._encoder = self._base_encoder("float32")
+
+    def run_to_end(self) -> Trained:
+        """Choose, then train."""
+        choice, ridge = self._choose()
+        self._run.resolved(choice.values)
+        plan = Plan(
+            n_epochs=int(choice.number("n_epochs")),
+            batch_size=int(choice.number("batch_size")),
+            learning_rate_multiplier=choice.number("learning_rate_multiplier"),
+            seed=self._request.seed,
+            rows=len(self._examples.texts),
+        )
+        task = self._task(choice, ridge)
+        self._loop(task, plan)
+        return Trained(trained_tokens=self._examples.tokens * plan.n_epochs, steps=plan.total_steps)
+
+    def _loop(self, task: Task, plan: Plan) -> None:
+        step = 0
+        if self._run.resume is not None:
+            task.restore(load_file(self._run.resume / "state.safetensors"))
+            position = json.loads((self._run.resume / "position.json").read_text("utf-8"))
+            step = position["step"]
+        for epoch in range(step // plan.steps_per_epoch, plan.n_epochs):
+            random = np.random.default_rng([plan.seed, epoch])
+            batches = epoch_batches(task.lengths, plan.batch_size, random)
+            for number, rows in enumerate(batches, start=1):
+                scores = task.step(rows, step, plan)
+                step += 1
+                is_last = number == len(batches)
+                metrics = self._metrics(task, plan, step, scores, with_validation=is_last)
+                self._run.step(metrics)
+                if is_last:
+                    self._checkpoint(task, metrics, epoch + 1, step)
+
+    def _metrics(
+        self, task: Task, plan: Plan, step: int, scores: Scores, *, with_validation: bool
+    ) -> StepMetrics:
+        validation: dict[str, float] = {}
+        if with_validation and self._request.validation_file is not None:
+            rows = load_examples(self._request.validation_file, self._examples.reading)
+            found = task.evaluate(rows.texts[:_VALIDATED_ROWS], rows.targets[:_VALIDATED_ROWS])
+            validation = {
+                "valid_loss": found.loss,
+                "valid_mean_token_accuracy": found.accuracy,
+                "full_valid_loss": found.loss,
+                "full_valid_mean_token_accuracy": found.accuracy,
+            }
+        return StepMetrics(
+            step=step,
+            total_steps=plan.total_steps,
+            train_loss=scores.loss,
+            train_mean_token_accuracy=scores.accuracy,
+            **validation,
+        )
+
+    def _checkpoint(self, task: Task, metrics: StepMetrics, epoch: int, step: int) -> None:
+        def write_model(folder: Path) -> None:
+            files = task.files()
+            save_model(folder, files.model_copy(update={"precision": self._precision(files)}))
+
+        def write_state(folder: Path) -> None:
+            save_file(task.state(), folder / "state.safetensors")
+            (folder / "position.json").write_text(json.dumps({"step": step}), "utf-8")
+
+        self._run.checkpoint(metrics, epoch, write_model, write_state)
+
+    def _precision(self, files: ModelFiles) -> str:
+        """Return int8 if the 8-bit encoder gives every checked row the same answer."""
+        texts = self._examples.texts[:CHECKED_ROWS]
+        answers = []
+        for precision in ("float32", "int8"):
+            encoder = self._encoder_of(files, precision)
+            vectors = encoder.embed_pieces(split_pieces(texts, files.reading.pieces))
+            head = load_head(files.kind, files.head, files.config)
+            found = head.distributions(vectors, texts)
+            answers.append([_likeliest(distribution) for distribution in found])
+        return "int8" if answers[0] == answers[1] else "float32"
+
+    def _encoder_of(self, files: ModelFiles, precision: str) -> Encoder:
+        if files.encoder is None:
+            return self._base_encoder(precision)
+        folder = self._run.folder / "graphs"
+        for old in folder.glob(f"*-{precision}.onnx"):
+            old.unlink()
+        return tuned_encoder(
+            folder, "tuned", files.encoder, precision=precision, threads=self._threads
+        )
+
+    def _base_encoder(self, precision: str) -> Encoder:
+        return base_encoder(self._cache, precision=precision, threads=self._threads)
+
+    def _choose(self) -> tuple[Choice, float]:
+        """Return the choice; one that an earlier attempt of this job made stands."""
+        kept = self._run.folder / "choice.json"
+        if kept.exists():
+            found = json.loads(kept.read_text("utf-8"))
+            values = {name: Resolved(**value) for name, value in found["values"].items()}
+            return Choice(values, found["variant"]), found["ridge"]
+        wanted, seed = self._request.hyperparameters, self._request.seed
+        choice = choose(self._examples, self._encoder, self._network, wanted, self._run, seed)
+        ridge = 1.0
+        if self._examples.kind() == "numbers":
+            ridge = choose_ridge_of(self._examples, self._encoder, self._run, seed)
+        plain = {name: value.model_dump() for name, value in choice.values.items()}
+        text = json.dumps({"values": plain, "variant": choice.variant, "ridge": ridge})
+        partial = kept.with_suffix(".partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(kept)
+        return choice, ridge
+
+    def _task(self, choice: Choice, ridge: float) -> Task:
+        examples: Examples = self._examples
+        kind = examples.kind()
+        if kind == "numbers":
+            return NumberTask(examples, self._encoder, ridge)
+        if kind == "passages":
+            return PassageTask(examples, self._encoder)
+        network = self._network() if choice.variant == "tuned" else None
+        return LabelTask(examples, self._encoder, network, self._request.seed)
+
+    def _network(self) -> EncoderNetwork:
+        return EncoderNetwork(pretrained() | (self._continued or {}))
+
+
+def _likeliest(distribution: Distribution) -> str:
+    """Return the likeliest answer, taken greedily."""
+    return generate(distribution, Sampling(temperature=0))[0].text
