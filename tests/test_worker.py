@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
+from tests.conftest import OpenStore, stored_file
 
 from selftune.core.records import Hyperparameters, Job
 from selftune.core.settings import child_environment
@@ -23,9 +24,9 @@ from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.worker import run_until_done
-from tests.conftest import OpenStore, stored_file
 
-ROWS = [
+Rows = Sequence[Mapping[str, object]]
+ROWS: Rows = [
     {
         "messages": [
             {"role": "user", "content": f"question {n}"},
@@ -36,7 +37,7 @@ ROWS = [
 ]
 
 
-def create(store: Store, *, rows: list[dict[str, object]] = ROWS, n_epochs: int = 4) -> Job:
+def create(store: Store, *, rows: Rows = ROWS, n_epochs: int = 4) -> Job:
     content = "\n".join(json.dumps(row) for row in rows).encode()
     file = stored_file(store, content)
     save_file(store, file)
@@ -56,12 +57,12 @@ def messages(store: Store, job: Job) -> list[str]:
 
 def until(store: Store, job: Job, reached: Callable[[Job], bool], seconds: float = 30.0) -> Job:
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         now = get_job(store, DEFAULT_PROJECT, job.id)
         if reached(now):
             return now
+        assert time.monotonic() < end, f"still {now.status}: {messages(store, job)}"
         time.sleep(0.02)
-    raise AssertionError(f"still {now.status}: {messages(store, job)}")
 
 
 def has_stepped(store: Store, job: Job, steps: int) -> Callable[[Job], bool]:

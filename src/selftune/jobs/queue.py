@@ -160,7 +160,7 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
             jobs.c.lease_owner.in_(free_again),
         )
         query = (
-            select(jobs.c.position, *_COLUMNS)
+            select(jobs.c.position, jobs.c.lease_token, *_COLUMNS)
             .where(and_(jobs.c.status.in_(CLAIMABLE), available))
             .order_by(jobs.c.priority.desc(), jobs.c.position)
             .limit(1)
@@ -171,6 +171,8 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
         if row is None:
             return None
         lease = Lease(job_id=row.id, token=secrets.token_hex(16))
+        # A worker's death says nothing against the job that it had; only a child's does.
+        attempts = row.attempts + 1 if row.lease_token is None else max(1, row.attempts)
         connection.execute(
             jobs.update()
             .where(jobs.c.id == row.id)
@@ -178,7 +180,7 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
                 lease_token=lease.token,
                 lease_owner=owner,
                 lease_expires_at=now + store.settings.lease_seconds,
-                attempts=jobs.c.attempts + 1,
+                attempts=attempts,
             )
         )
         return _get(connection, row.id, None), lease
