@@ -95,7 +95,7 @@ class NumberHead:
 
     def distributions(self, vectors: np.ndarray, texts: Sequence[str]) -> list[AnswerDistribution]:
         """Return one distribution over numbers for each text and its unit vector."""
-        wide = features(vectors, texts, self._frequencies)
+        wide = features(vectors, texts, self._frequencies, weight=NUMBER_WORDS)
         return [self._around(self._mean + float(value)) for value in wide @ self._weight]
 
     def _around(self, center: float) -> AnswerDistribution:
@@ -114,6 +114,8 @@ class NumberHead:
         return Paths(list(texts)).with_probabilities(np.array(list(texts.values())))
 
 
+NUMBER_WORDS = 1.0
+"""Length of the word vector for numbers: brands and sizes say as much as the meaning does."""
 CENTER_MASS = 0.5
 _STEPS = np.array([-3.0, -2.0, -1.4, -1.0, -0.7, -0.45, -0.25, -0.1])
 _OFFSETS = np.concatenate([_STEPS, -_STEPS[::-1]])

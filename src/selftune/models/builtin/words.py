@@ -44,7 +44,13 @@ def inverse_frequencies(rows: Sequence[np.ndarray]) -> np.ndarray:
     return weights
 
 
-def features(vectors: np.ndarray, texts: Sequence[str], frequencies: np.ndarray) -> np.ndarray:
+def features(
+    vectors: np.ndarray,
+    texts: Sequence[str],
+    frequencies: np.ndarray,
+    *,
+    weight: float = WEIGHT,
+) -> np.ndarray:
     """Return embedding and word vector side by side, shape (texts, 384 + 4096), float32."""
     sparse = np.zeros((len(texts), BUCKETS), np.float32)
     for row, text in enumerate(texts):
@@ -52,7 +58,7 @@ def features(vectors: np.ndarray, texts: Sequence[str], frequencies: np.ndarray)
         values = frequencies[found]
         norm = float(np.linalg.norm(values))
         if norm > 0:
-            sparse[row, found] = WEIGHT * values / norm
+            sparse[row, found] = weight * values / norm
     return np.concatenate([vectors, sparse], axis=1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from selftune.models.builtin.encoder import Encoder, split_pieces
 from selftune.models.builtin.folder import ModelFiles
-from selftune.models.builtin.heads import parse_number, write_number
+from selftune.models.builtin.heads import NUMBER_WORDS, parse_number, write_number
 from selftune.models.builtin.weights import Arrays
 from selftune.models.builtin.words import buckets, features, inverse_frequencies
 from selftune.models.tokens import encode
@@ -27,9 +27,12 @@ _SOLVES_PER_EPOCH = 8
 class NumberTask:
     """A `Task` for one number in a template."""
 
-    def __init__(self, examples: Examples, encoder: Encoder, ridge: float) -> None:
-        self._examples, self._encoder, self._ridge = examples, encoder, ridge
-        self._features, self._frequencies, self.lengths = number_features(examples, encoder)
+    def __init__(self, examples: Examples, encoder: Encoder) -> None:
+        self._examples, self._encoder, self._ridge = examples, encoder, 1.0
+        pieces = split_pieces(examples.texts, examples.reading.pieces)
+        self.lengths = [len(piece.ids) for piece in pieces]
+        self._frequencies = inverse_frequencies([buckets(text) for text in examples.texts])
+        self._features = self._wide(encoder.embed_pieces(pieces), examples.texts)
         parsed = [parse_number(target) for target in examples.targets]
         shapes = Counter((p[1], p[2]) for p in parsed if p is not None)
         self._template, self._decimals = shapes.most_common(1)[0][0]
@@ -56,7 +59,17 @@ class NumberTask:
         """Answer rows that are not learned from."""
         pieces = split_pieces(texts, self._examples.reading.pieces)
         vectors = self._encoder.embed_pieces(pieces)
-        return self._score(features(vectors, texts, self._frequencies), targets)
+        return self._score(self._wide(vectors, texts), targets)
+
+    def choose_ridge(self, seed: int) -> dict[float, float]:
+        """Take the ridge with the least absolute error in cross-validation; return all errors."""
+        wide, logs = self._features, self._logs
+        if len(logs) > _MOST_COMPARED:  # the choice among three does not need more
+            sample = np.random.default_rng(seed).permutation(len(logs))[:_MOST_COMPARED]
+            wide, logs = wide[sample], logs[sample]
+        errors = {ridge: _error(wide @ wide.T, logs, ridge, seed) for ridge in RIDGES}
+        self._ridge = min(errors, key=errors.__getitem__)
+        return errors
 
     def files(self) -> ModelFiles:
         """Return the model as it stands."""
@@ -91,6 +104,9 @@ class NumberTask:
         self._gram, self._moment = state["gram"].copy(), state["moment"].copy()
         self._weight, self._spread = state["weight"].copy(), float(state["spread"][0])
 
+    def _wide(self, vectors: np.ndarray, texts: list[str]) -> np.ndarray:
+        return features(vectors, texts, self._frequencies, weight=NUMBER_WORDS)
+
     def _solve(self, multiplier: float) -> None:
         ridge = self._ridge / multiplier * np.eye(len(self._gram), dtype=np.float32)
         self._weight = np.linalg.solve(self._gram + ridge, self._moment)
@@ -111,45 +127,22 @@ class NumberTask:
         return Scores(loss, float(np.mean(accuracies)))
 
 
-def number_features(
-    examples: Examples, encoder: Encoder
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Return features, word frequencies and lengths of the rows."""
-    pieces = split_pieces(examples.texts, examples.reading.pieces)
-    frequencies = inverse_frequencies([buckets(text) for text in examples.texts])
-    wide = features(encoder.embed_pieces(pieces), examples.texts, frequencies)
-    return wide, frequencies, [len(piece.ids) for piece in pieces]
-
-
 def log_numbers(examples: Examples) -> np.ndarray:
     """Return the logarithm of each row's number; rows without one count as the median."""
     logs = np.array([_log(target) for target in examples.targets])
     return np.where(np.isnan(logs), np.nanmedian(logs), logs)
 
 
-def choose_ridge(
-    examples: Examples, encoder: Encoder, seed: int
-) -> tuple[float, dict[float, float]]:
-    """Return the ridge with the least absolute error in cross-validation, and all the errors."""
-    wide, _, _ = number_features(examples, encoder)
-    logs = log_numbers(examples)
-    if len(logs) > _MOST_COMPARED:  # the choice among three does not need more
-        sample = np.random.default_rng(seed).permutation(len(logs))[:_MOST_COMPARED]
-        wide, logs = wide[sample], logs[sample]
-    fold = folds(len(logs), _FOLDS, seed)
-    gram = wide @ wide.T
-    errors: dict[float, float] = {}
-    for ridge in RIDGES:
-        total = 0.0
-        for number in range(_FOLDS):
-            kept, left = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            mean = logs[kept].mean()
-            inner = gram[np.ix_(kept, kept)] + ridge * np.eye(len(kept), dtype=np.float32)
-            dual = np.linalg.solve(inner, logs[kept] - mean)
-            guesses = mean + gram[np.ix_(left, kept)] @ dual
-            total += float(np.abs(np.exp(guesses) - np.exp(logs[left])).sum())
-        errors[ridge] = total / len(logs)
-    return min(errors, key=errors.__getitem__), errors
+def _error(gram: np.ndarray, logs: np.ndarray, ridge: float, seed: int) -> float:
+    """Return the mean absolute error in cross-validation, in the number's own unit."""
+    fold, total = folds(len(logs), _FOLDS, seed), 0.0
+    for number in range(_FOLDS):
+        kept, left = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        mean = logs[kept].mean()
+        inner = gram[np.ix_(kept, kept)] + ridge * np.eye(len(kept), dtype=np.float32)
+        guesses = mean + gram[np.ix_(left, kept)] @ np.linalg.solve(inner, logs[kept] - mean)
+        total += float(np.abs(np.exp(guesses) - np.exp(logs[left])).sum())
+    return total / len(logs)
 
 
 def _log(target: str) -> float:

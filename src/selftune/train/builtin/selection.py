@@ -10,7 +10,6 @@ from selftune.models.builtin.encoder import Encoder
 from selftune.train.builtin.examples import Examples
 from selftune.train.builtin.labels import LabelTask
 from selftune.train.builtin.network import EncoderNetwork, epoch_batches
-from selftune.train.builtin.numbers import choose_ridge
 from selftune.train.builtin.task import Choice, Plan, Task, folds
 from selftune.train.engine import Resolved, TrainingRun
 
@@ -47,19 +46,6 @@ def choose(
         )
         return _filled(wanted, FROZEN_EPOCHS, FROZEN_BATCH, reason, "frozen")
     return _compare(examples, encoder, make_network, wanted, run, seed)
-
-
-def choose_ridge_of(examples: Examples, encoder: Encoder, run: TrainingRun, seed: int) -> float:
-    """Return the ridge for a number model, and log what was tried."""
-    ridge, errors = choose_ridge(examples, encoder, seed)
-    said = ", ".join(f"{value:g}: {error:.4g}" for value, error in errors.items())
-    run.note(
-        "selection",
-        f"Cross-validation in the training file, mean absolute error by ridge: {said}; "
-        f"chosen: {ridge:g}",
-        {"ridge": ridge, "mean_absolute_error": {str(k): v for k, v in errors.items()}},
-    )
-    return ridge
 
 
 def _compare(

@@ -26,7 +26,7 @@ from selftune.train.builtin.labels import LabelTask
 from selftune.train.builtin.network import EncoderNetwork, epoch_batches
 from selftune.train.builtin.numbers import NumberTask
 from selftune.train.builtin.passages import PassageTask
-from selftune.train.builtin.selection import choose, choose_ridge_of
+from selftune.train.builtin.selection import choose
 from selftune.train.builtin.task import Choice, Plan, Scores, Task
 from selftune.train.engine import (
     Resolved,
@@ -36,8 +36,8 @@ from selftune.train.engine import (
     TrainRequest,
 )
 
-CHECKED_ROWS = 256
-"""Rows of the training file on which the 8-bit encoder must give the same answers."""
+CHECKED_PIECES = 8_000
+"""Word pieces of the training file on which the 8-bit encoder must give the same answers."""
 _VALIDATED_ROWS = 1000
 
 
@@ -79,7 +79,7 @@ class _Training:
 
     def run_to_end(self) -> Trained:
         """Choose, then train."""
-        choice, ridge = self._choose()
+        choice = self._choose()
         self._run.resolved(choice.values)
         plan = Plan(
             n_epochs=int(choice.number("n_epochs")),
@@ -88,7 +88,7 @@ class _Training:
             seed=self._request.seed,
             rows=len(self._examples.texts),
         )
-        task = self._task(choice, ridge)
+        task = self._task(choice)
         self._loop(task, plan)
         return Trained(trained_tokens=self._examples.tokens * plan.n_epochs, steps=plan.total_steps)
 
@@ -134,7 +134,10 @@ class _Training:
     def _checkpoint(self, task: Task, metrics: StepMetrics, epoch: int, step: int) -> None:
         def write_model(folder: Path) -> None:
             files = task.files()
-            save_model(folder, files.model_copy(update={"precision": self._precision(files)}))
+            precision = "float32"
+            if step == metrics.total_steps:
+                precision = self._precision(files, task.lengths)
+            save_model(folder, files.model_copy(update={"precision": precision}))
 
         def write_state(folder: Path) -> None:
             save_file(task.state(), folder / "state.safetensors")
@@ -142,9 +145,10 @@ class _Training:
 
         self._run.checkpoint(metrics, epoch, write_model, write_state)
 
-    def _precision(self, files: ModelFiles) -> str:
+    def _precision(self, files: ModelFiles, lengths: list[int]) -> str:
         """Return int8 if the 8-bit encoder gives every checked row the same answer."""
-        texts = self._examples.texts[:CHECKED_ROWS]
+        rows = int((np.cumsum(lengths) <= CHECKED_PIECES).sum())
+        texts = self._examples.texts[: max(1, rows)]
         answers = []
         for precision in ("float32", "int8"):
             encoder = self._encoder_of(files, precision)
@@ -167,34 +171,39 @@ class _Training:
     def _base_encoder(self, precision: str) -> Encoder:
         return base_encoder(self._cache, precision=precision, threads=self._threads)
 
-    def _choose(self) -> tuple[Choice, float]:
+    def _choose(self) -> Choice:
         """Return the choice; one that an earlier attempt of this job made stands."""
         kept = self._run.folder / "choice.json"
         if kept.exists():
             found = json.loads(kept.read_text("utf-8"))
             values = {name: Resolved(**value) for name, value in found["values"].items()}
-            return Choice(values, found["variant"]), found["ridge"]
+            return Choice(values, found["variant"])
         wanted, seed = self._request.hyperparameters, self._request.seed
         choice = choose(self._examples, self._encoder, self._network, wanted, self._run, seed)
-        ridge = 1.0
-        if self._examples.kind() == "numbers":
-            ridge = choose_ridge_of(self._examples, self._encoder, self._run, seed)
         plain = {name: value.model_dump() for name, value in choice.values.items()}
-        text = json.dumps({"values": plain, "variant": choice.variant, "ridge": ridge})
+        text = json.dumps({"values": plain, "variant": choice.variant})
         partial = kept.with_suffix(".partial")
         partial.write_text(text, "utf-8")
         partial.replace(kept)
-        return choice, ridge
+        return choice
 
-    def _task(self, choice: Choice, ridge: float) -> Task:
+    def _task(self, choice: Choice) -> Task:
         examples: Examples = self._examples
         kind = examples.kind()
         if kind == "numbers":
-            return NumberTask(examples, self._encoder, ridge)
+            return self._number_task()
         if kind == "passages":
             return PassageTask(examples, self._encoder)
         network = self._network() if choice.variant == "tuned" else None
         return LabelTask(examples, self._encoder, network, self._request.seed)
+
+    def _number_task(self) -> NumberTask:
+        task = NumberTask(self._examples, self._encoder)
+        errors = task.choose_ridge(self._request.seed)
+        said = ", ".join(f"{value:g}: {error:.4g}" for value, error in errors.items())
+        message = "Cross-validation in the training file, mean absolute error by ridge: "
+        self._run.note("selection", message + said, {str(k): v for k, v in errors.items()})
+        return task
 
     def _network(self) -> EncoderNetwork:
         return EncoderNetwork(pretrained() | (self._continued or {}))
