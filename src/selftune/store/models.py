@@ -82,7 +82,7 @@ def grant_permissions(
     store: Store, project_id: str, model_id: str, project_ids: tuple[str, ...]
 ) -> tuple[Permission, ...]:
     """Let other projects use a checkpoint; a repeat returns what stands."""
-    get_model(store, project_id, model_id)
+    _require_owned(store, project_id, model_id)
     granted = []
     with store.db.write() as connection:
         for other in project_ids:
@@ -109,7 +109,7 @@ def grant_permissions(
 
 def list_permissions(store: Store, project_id: str, model_id: str) -> tuple[Permission, ...]:
     """Return who may use a checkpoint, oldest first."""
-    get_model(store, project_id, model_id)
+    _require_owned(store, project_id, model_id)
     with store.db.read() as connection:
         rows = connection.execute(
             select(permissions)
@@ -121,7 +121,7 @@ def list_permissions(store: Store, project_id: str, model_id: str) -> tuple[Perm
 
 def revoke_permission(store: Store, project_id: str, model_id: str, permission_id: str) -> None:
     """End a permission."""
-    get_model(store, project_id, model_id)
+    _require_owned(store, project_id, model_id)
     with store.db.write() as connection:
         removed = connection.execute(
             delete(permissions).where(
@@ -130,6 +130,12 @@ def revoke_permission(store: Store, project_id: str, model_id: str, permission_i
         ).rowcount
     if not removed:
         raise NotFound(f"No such permission: {permission_id}", param="permission_id")
+
+
+def _require_owned(store: Store, project_id: str, model_id: str) -> None:
+    """Only the project that trained a model says who else may use it."""
+    if get_model(store, project_id, model_id).project_id != project_id:
+        raise unknown_model(model_id)
 
 
 def _permission(values: dict[str, object]) -> Permission:
