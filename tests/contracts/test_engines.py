@@ -1,0 +1,80 @@
+"""Every engine that is found keeps the promises of `train/engine.py`."""
+
+from pathlib import Path
+
+import pytest
+from tests.train.recorded import RecordedRun, folder_bytes, write_chats
+
+from selftune.core import plugins
+from selftune.core.errors import Paused
+from selftune.core.records import Hyperparameters
+from selftune.train import engines
+from selftune.train.engine import Engine, TrainRequest
+
+ROWS = [(f"please {verb} the {noun}", verb) for verb in ("open", "close") for noun in "abcdefgh"]
+ASKED = Hyperparameters(n_epochs=2, batch_size=6, learning_rate_multiplier=1.0)
+STEPS_PER_EPOCH = 3  # sixteen rows in batches of six
+
+NAMES = plugins.available(engines)
+
+
+def build(name: str) -> Engine:
+    plugin = plugins.load(engines, name)
+    engine: Engine = plugin.build(plugin.Params())
+    return engine
+
+
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> TrainRequest:
+    file = write_chats(tmp_path / "train.jsonl", ROWS)
+    return TrainRequest(
+        base_folder=None, training_file=file, hyperparameters=ASKED, seed=3, threads=1
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_epochs_and_batches_mean_what_they_say(
+    name: str, request_of: TrainRequest, tmp_path: Path, graphs: Path
+) -> None:
+    run = RecordedRun(tmp_path / "run", graphs)
+    trained = build(name).train(request_of, run)
+    assert [metrics.step for metrics in run.steps] == list(range(1, 2 * STEPS_PER_EPOCH + 1))
+    assert {metrics.total_steps for metrics in run.steps} == {trained.steps}
+    assert sorted(run.models) == [1, 2]
+    assert run.told.index("resolved") < run.told.index("step")
+    assert run.told.count("resolved") == 1
+    assert {name: value.value for name, value in run.values.items()} == ASKED.model_dump()
+    assert all(0 <= metrics.train_mean_token_accuracy <= 1 for metrics in run.steps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_request_gives_the_same_bytes(
+    name: str, request_of: TrainRequest, tmp_path: Path, graphs: Path
+) -> None:
+    runs = [RecordedRun(tmp_path / f"run-{number}", graphs) for number in range(2)]
+    for run in runs:
+        build(name).train(request_of, run)
+    assert folder_bytes(runs[0].model) == folder_bytes(runs[1].model)
+    assert runs[0].steps == runs[1].steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stop_at", [2, STEPS_PER_EPOCH + 1])
+def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
+    name: str, stop_at: int, request_of: TrainRequest, tmp_path: Path, graphs: Path
+) -> None:
+    whole = RecordedRun(tmp_path / "whole", graphs)
+    build(name).train(request_of, whole)
+    stopped = RecordedRun(tmp_path / "stopped", graphs, stop_at=stop_at)
+    with pytest.raises(Paused):
+        build(name).train(request_of, stopped)
+    resumed = stopped.resumed()
+    build(name).train(request_of, resumed)
+    assert folder_bytes(resumed.model) == folder_bytes(whole.model)
+    done = {metrics.step: metrics for metrics in [*stopped.steps, *resumed.steps]}
+    assert [done[metrics.step] for metrics in whole.steps] == whole.steps
