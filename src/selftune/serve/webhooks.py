@@ -14,6 +14,16 @@ PAUSES_SECONDS = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 """Before each further attempt; after the last one a delivery is given up."""
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would turn the POST into a GET without the event: it counts as a refusal."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
 def deliver_due(store: Store) -> None:
     """Try every delivery whose time has come."""
     while (delivery := claim_delivery(store, for_seconds=2 * TIMEOUT_SECONDS)) is not None:
@@ -48,7 +58,7 @@ def _post(delivery: Delivery, timestamp: int) -> bool:
         },
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        with _OPENER.open(request, timeout=TIMEOUT_SECONDS) as answer:
             return bool(200 <= answer.status < 300)
     except (OSError, HTTPException):  # refused, timed out, or an HTTP error: all are tried again
         return False
