@@ -1,5 +1,6 @@
 """Jobs as a worker runs them: real child processes, the fake engine."""
 
+import errno
 import json
 import os
 import signal
@@ -13,16 +14,28 @@ from contextlib import contextmanager
 import pytest
 from tests.conftest import OpenStore, stored_file
 
-from selftune.core.records import Hyperparameters, Job
+from selftune import worker
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Hyperparameters, Job, JobStatus
 from selftune.core.settings import child_environment
 from selftune.jobs.events import events_since
-from selftune.jobs.queue import cancel_job, get_job, request_pause, resume_job
+from selftune.jobs.queue import (
+    Lease,
+    cancel_job,
+    claim,
+    fenced,
+    get_job,
+    move,
+    request_pause,
+    resume_job,
+)
 from selftune.store.accounts import DEFAULT_PROJECT, default_identity
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, save_file
 from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train.create import FinetuneRequest, create_finetuning_job
+from selftune.train.leftovers import remove_leftovers
 from selftune.worker import run_until_done
 
 Rows = Sequence[Mapping[str, object]]
@@ -37,13 +50,24 @@ ROWS: Rows = [
 ]
 
 
-def create(store: Store, *, rows: Rows = ROWS, n_epochs: int = 4) -> Job:
-    content = "\n".join(json.dumps(row) for row in rows).encode()
-    file = stored_file(store, content)
+def add_rows(store: Store, rows: Rows) -> str:
+    file = stored_file(store, "\n".join(json.dumps(row) for row in rows).encode())
     save_file(store, file)
+    return file.id
+
+
+def create(
+    store: Store,
+    *,
+    rows: Rows = ROWS,
+    n_epochs: int = 4,
+    validation: Rows | None = None,
+    model: str = "selftune/fake",
+) -> Job:
     request = FinetuneRequest(
-        model="selftune/fake",
-        training_file=file.id,
+        model=model,
+        training_file=add_rows(store, rows),
+        validation_file=None if validation is None else add_rows(store, validation),
         suffix="My Model!",
         seed=7,
         hyperparameters=Hyperparameters(n_epochs=n_epochs, batch_size=4),
@@ -156,6 +180,91 @@ def test_bad_data_fails_the_job_in_openais_words(store: Store) -> None:
     text = "Training file has 7 example(s), but must have at least 10 examples"
     last = events_since(store, done.id, 0)[-1]
     assert (done.error.message, last.message, last.level) == (text, text, "error")
+
+
+def test_validation_rows_that_are_trained_on_are_warned_of(store: Store) -> None:
+    job = create(store, validation=ROWS[:3])
+    assert run_until_done(store, job.id, DEFAULT_PROJECT).status == "succeeded"
+    training, validation = job.spec["training_file"], job.spec["validation_file"]
+    events = events_since(store, job.id, 0)
+    assert events[2].message == (
+        f"Validating training file: {training} and validation file: {validation}"
+    )
+    assert events[3].message.startswith("3 of the 3 rows of the validation file are in")
+    assert events[3].level == "warn"
+
+
+@pytest.mark.parametrize(
+    ("through", "status", "code"),
+    [(("queued", "running"), "paused", None), ((), "failed", "disk_full")],
+)
+def test_a_full_disk_pauses_a_running_job_and_loses_nothing(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    through: tuple[JobStatus, ...],
+    status: JobStatus,
+    code: str | None,
+) -> None:
+    def no_space(store: Store, job: Job, lease: Lease) -> None:
+        for wanted in through:
+            with fenced(store, lease) as (connection, held):
+                move(store, connection, held, wanted)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = create(store)
+    claimed = claim(store, "elsewhere:1:1")
+    assert claimed is not None
+    monkeypatch.setitem(worker._VERBS, job.kind, no_space)
+    assert worker.run_child(store, job.id, claimed[1].token) == 0
+    now = get_job(store, DEFAULT_PROJECT, job.id)
+    assert (now.status, now.error and now.error.code) == (status, code)
+    assert "disk is full" in messages(store, job)[-1]
+    if status == "paused":
+        monkeypatch.undo()
+        resume_job(store, DEFAULT_PROJECT, job.id)
+        assert run_until_done(store, job.id, DEFAULT_PROJECT).status == "succeeded"
+
+
+def test_what_kills_left_of_ended_jobs_is_removed_and_nothing_else(store: Store) -> None:
+    done = run_until_done(store, create(store).id, DEFAULT_PROJECT)
+    waiting = create(store)
+    for name in ("runs/{}/state-1", "models/{}-step-1"):
+        for job in (done, waiting):
+            (store.root / name.format(job.id)).mkdir(parents=True)
+    remove_leftovers(store)
+    assert [path.name for path in (store.root / "runs").iterdir()] == [waiting.id]
+    names = {path.name for path in (store.root / "models").iterdir()}
+    assert names == {
+        f"{done.id}-step-6",
+        f"{done.id}-step-9",
+        f"{done.id}-step-12",
+        f"{waiting.id}-step-1",
+    }
+
+
+def test_a_tuned_model_can_be_tuned_on(store: Store) -> None:
+    first = run_until_done(store, create(store).id, DEFAULT_PROJECT)
+    name = first.state["fine_tuned_model"]
+    done = run_until_done(store, create(store, model=name).id, DEFAULT_PROJECT)
+    assert done.status == "succeeded"
+    assert done.state["fine_tuned_model"].startswith("ft:selftune-fake:selftune:my-model:")
+    assert get_model(store, DEFAULT_PROJECT, done.state["fine_tuned_model"]).base == name
+
+
+def test_children_of_a_seeded_server_make_their_own_ids(open_sqlite: OpenStore) -> None:
+    store = open_sqlite(profile="spec")
+    jobs = [create(store) for _ in range(2)]
+    ended = [run_until_done(store, job.id, DEFAULT_PROJECT).status for job in jobs]
+    assert ended == ["succeeded", "succeeded"]
+
+
+@pytest.mark.parametrize("missing", ["training_file", "validation_file"])
+def test_a_file_that_is_not_there_is_refused_at_create(store: Store, missing: str) -> None:
+    fields = {"model": "selftune/fake", "training_file": create(store).spec["training_file"]}
+    request = FinetuneRequest.model_validate(fields | {missing: "file-unknown"})
+    with pytest.raises(InvalidInput, match="'file-unknown'") as caught:
+        create_finetuning_job(store, default_identity(store), request)
+    assert caught.value.param == missing
 
 
 @pytest.mark.usefixtures("slow_steps")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from selftune.core import plugins
 from selftune.core.records import File, Job, TrainSpec
+from selftune.data.overlap import shared_rows
 from selftune.data.validate import Checked, check_training_file
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import Lease, fenced, move, update_state
@@ -41,7 +42,7 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
     """
     spec = TrainSpec.model_validate(job.spec)
     run = JobRun(store, job, lease)
-    checked = _validate(store, job, spec, run)
+    checked = _validate(store, job, lease, run)
     _advance(store, lease, checked)
     engine = _engine(spec)
     trained = engine.train(_request(store, job, spec), run)
@@ -49,17 +50,32 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
     _finish(store, lease, run, trained.trained_tokens)
 
 
-def _validate(store: Store, job: Job, spec: TrainSpec, run: JobRun) -> Checked:
+def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> Checked:
+    spec = TrainSpec.model_validate(job.spec)
     names = f"Validating training file: {spec.training_file}"
     if spec.validation_file is not None:
         names += f" and validation file: {spec.validation_file}"
     run.note("validating", names)
     rows = store.settings.max_training_rows
-    checked = check_training_file(_path(store, job, spec.training_file), max_rows=rows)
+    training = _path(store, job, spec.training_file)
+    checked = check_training_file(training, max_rows=rows)
     if spec.validation_file is not None:
-        path = _path(store, job, spec.validation_file)
-        check_training_file(path, max_rows=rows, which="validation")
+        validation = _path(store, job, spec.validation_file)
+        total = check_training_file(validation, max_rows=rows, which="validation").examples
+        shared = shared_rows(training, validation)
+        if shared:
+            _warn_of_overlap(store, lease, shared, total)
     return checked
+
+
+def _warn_of_overlap(store: Store, lease: Lease, shared: int, total: int) -> None:
+    message = (
+        f"{shared} of the {total} rows of the validation file are in the training file too: "
+        "the validation loss will look better than it is"
+    )
+    with fenced(store, lease) as (connection, job):
+        event = NewEvent(key="overlap", message=message, level="warn")
+        append_events(store, connection, job.id, (event,))
 
 
 def _advance(store: Store, lease: Lease, checked: Checked) -> None:

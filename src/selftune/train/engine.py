@@ -53,8 +53,9 @@ class StepMetrics(Record):
 
 
 class TrainingRun(Protocol):
-    """The engine's only way to the outside; everything it is told is durable when the call returns.
+    """The engine's only way to the outside.
 
+    What it is told is durable when the call returns; steps, at the latest, with the next checkpoint.
     Calls are idempotent by `key` or `step`: a resumed run may repeat what it already reported and
     nothing is doubled. Every call raises `Interrupted` when the job must stop now.
     """
