@@ -1,0 +1,48 @@
+"""The HTTP application: every router is named here."""
+
+from fastapi import FastAPI, Request, Response
+
+from selftune.api import errors
+from selftune.api.auth import Authenticator
+from selftune.api.chat import routes as chat
+from selftune.api.completions import routes as completions
+from selftune.api.context import Context, answer
+from selftune.api.embeddings import routes as embeddings
+from selftune.api.files import routes as files
+from selftune.api.fine_tuning import permissions
+from selftune.api.fine_tuning import routes as fine_tuning
+from selftune.api.middleware import Gate
+from selftune.api.models import routes as models
+from selftune.api.uploads import routes as uploads
+from selftune.serve.client import ServingClient
+from selftune.store.store import Store
+
+ROUTERS = (
+    files.router,
+    uploads.router,
+    fine_tuning.router,
+    permissions.router,
+    models.router,
+    chat.router,
+    completions.router,
+    embeddings.router,
+)
+
+
+def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> FastAPI:
+    """Return the application."""
+    app = FastAPI(title="selftune", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False
+    app.state.context = Context(store, serving)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_api_route("/health", health, include_in_schema=False)
+    errors.install(app)
+    authenticator = Authenticator(store, is_open=without_keys)
+    app.add_middleware(Gate, store=store, authenticator=authenticator)
+    return app
+
+
+def health(_request: Request) -> Response:
+    """Say that the process answers."""
+    return answer({"status": "ok"})

@@ -1,0 +1,90 @@
+"""Error class -> HTTP status and OpenAI's envelope, in one table."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from selftune.core.errors import (
+    AuthenticationFailed,
+    Conflict,
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    PermissionDenied,
+    SelftuneError,
+    TooLarge,
+    Unavailable,
+)
+
+STATUS: dict[type[SelftuneError], tuple[int, str]] = {
+    InvalidInput: (400, "invalid_request_error"),
+    TooLarge: (413, "invalid_request_error"),
+    AuthenticationFailed: (401, "invalid_request_error"),
+    PermissionDenied: (403, "invalid_request_error"),
+    NotFound: (404, "invalid_request_error"),
+    Conflict: (409, "invalid_request_error"),
+    LimitExceeded: (429, "requests"),
+    Unavailable: (503, "server_error"),
+    SelftuneError: (500, "server_error"),
+}
+RETRY_SECONDS = 1
+_log = logging.getLogger("selftune.api")
+
+
+def envelope(
+    message: str, kind: str, *, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
+    """Return the body that OpenAI's clients read."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def error_response(error: SelftuneError) -> Response:
+    """Return the answer for an error that was raised on purpose."""
+    status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    headers = {"retry-after": str(RETRY_SECONDS)} if status in (429, 503) else {}
+    body = envelope(error.message, kind, param=error.param, code=error.code)
+    return _json(body, status, headers)
+
+
+def crash_response() -> Response:
+    """Return the answer for an error that nobody expected; it says nothing of the inside."""
+    message = "The server had an error while processing your request. Sorry about that!"
+    return _json(envelope(message, "server_error"), 500, {})
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in the envelope, those of the framework too."""
+
+    async def ours(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, SelftuneError)
+        return error_response(error)
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        phrase = HTTPStatus(error.status_code).phrase
+        message = f"{phrase}: {request.method} {request.url.path}"
+        if error.status_code == 404:
+            message = f"Invalid URL ({request.method} {request.url.path})"
+        body = envelope(message, "invalid_request_error")
+        return _json(body, error.status_code, dict(error.headers or {}))
+
+    async def invalid(_request: Request, error: Exception) -> Response:
+        return _json(envelope(f"Invalid request: {error}", "invalid_request_error"), 400, {})
+
+    app.add_exception_handler(SelftuneError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def log_crash() -> None:
+    """Write the current exception to the log."""
+    _log.exception("a request failed")
+
+
+def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

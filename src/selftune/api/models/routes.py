@@ -1,0 +1,93 @@
+"""List, read and delete models."""
+
+import shutil
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from selftune.api.context import answer, context, identity
+from selftune.api.spec_profile import is_placeholder_model
+from selftune.core.errors import InvalidInput, NotFound
+from selftune.core.records import Model
+from selftune.models.catalog import Alias, Base, catalog
+from selftune.store.models import delete_model, get_model, list_models, unknown_model
+
+router = APIRouter(prefix="/v1/models")
+
+
+@router.get("")
+def listing(request: Request) -> Response:
+    """Return bases, their other names, and the project's own models."""
+    found = [base_json(base) for base in catalog().base]
+    found += [alias_json(alias) for alias in catalog().alias]
+    own = list_models(context(request).store, identity(request).project_id)
+    found += [model_json(model, identity(request).organization_id) for model in own]
+    return answer({"object": "list", "data": found})
+
+
+@router.get("/{name:path}")
+def retrieve(request: Request, name: str) -> Response:
+    """Return one model."""
+    return answer(_one(request, name))
+
+
+@router.delete("/{name:path}")
+def delete(request: Request, name: str) -> Response:
+    """Delete a fine-tuned model and its folder."""
+    store = context(request).store
+    if catalog().find(name) is not None and not is_placeholder_model(request, name):
+        raise InvalidInput(
+            f"The model '{name}' is a base model: only fine-tuned models can be deleted.",
+            param="model",
+        )
+    try:
+        model = delete_model(store, identity(request).project_id, name)
+        shutil.rmtree(store.root / str(model.folder), ignore_errors=True)
+    except NotFound:
+        if not is_placeholder_model(request, name):
+            raise
+    return answer({"id": name, "object": "model", "deleted": True})
+
+
+def _one(request: Request, name: str) -> dict[str, Any]:
+    snapshot = catalog().snapshot(name)
+    alias = next((alias for alias in catalog().alias if alias.id == snapshot), None)
+    if alias is not None:
+        return alias_json(alias) | {"id": name}
+    base = catalog().find(name)
+    if base is not None:
+        return base_json(base)
+    if not name.startswith("ft:"):
+        raise unknown_model(name)
+    try:
+        model = get_model(context(request).store, identity(request).project_id, name)
+    except NotFound:
+        if not is_placeholder_model(request, name):
+            raise
+        return _json(name, 0, "selftune", None)
+    return model_json(model, identity(request).organization_id)
+
+
+def base_json(base: Base) -> dict[str, Any]:
+    """Return a model object for a base."""
+    return _json(base.id, base.created, base.owned_by, None)
+
+
+def alias_json(alias: Alias) -> dict[str, Any]:
+    """Return a model object for a name that stands for a base."""
+    return _json(alias.id, alias.created, "selftune", alias.shutdown_date)
+
+
+def model_json(model: Model, owner: str) -> dict[str, Any]:
+    """Return a model object for a fine-tuned model."""
+    return _json(model.id, model.created_at, owner, model.shutdown_date)
+
+
+def _json(name: str, created: int, owner: str, ends: str | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": owner,
+        "shutdown_date": ends,
+    }

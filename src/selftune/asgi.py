@@ -1,0 +1,19 @@
+"""The HTTP application: the API over an open store."""
+
+from fastapi import FastAPI
+
+from selftune.api.app import create_app
+from selftune.serve.client import ServingClient
+from selftune.store.store import Store
+
+SOCKET = "serving.sock"
+
+
+def application(store: Store, *, without_keys: bool = False) -> FastAPI:
+    """Return the application for a home folder whose serving process listens beside it."""
+    serving = ServingClient(
+        store.folder("run") / SOCKET,
+        wait_seconds=store.settings.serving_wait_seconds,
+        most_waiting=store.settings.serving_queue,
+    )
+    return create_app(store, serving, without_keys=without_keys)
