@@ -109,13 +109,13 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFTUNE_FAKE_STEP_SECONDS", "0.1")
 
 
-def test_a_job_tells_openais_story_in_order(store: Store) -> None:
-    job = create(store)
+def test_a_job_tells_openais_story_in_order(any_store: Store) -> None:
+    job = create(any_store)
     file_id = job.spec["training_file"]
-    done = run_until_done(store, job.id, DEFAULT_PROJECT)
+    done = run_until_done(any_store, job.id, DEFAULT_PROJECT)
     assert done.status == "succeeded"
     name = done.state["fine_tuned_model"]
-    said = messages(store, job)
+    said = messages(any_store, job)
     assert said[0] == f"Created fine-tuning job: {job.id}"
     assert "selftune/fake" in said[1]
     assert said[2:5] == [
@@ -130,7 +130,7 @@ def test_a_job_tells_openais_story_in_order(store: Store) -> None:
     ]
     snapshots = [text for text in said if text.startswith("Checkpoint created at step ")]
     assert [text.split()[4] for text in snapshots] == ["3", "6", "9"]
-    assert [event.sequence for event in events_since(store, job.id, 0)] == list(
+    assert [event.sequence for event in events_since(any_store, job.id, 0)] == list(
         range(1, len(said) + 1)
     )
 

@@ -11,8 +11,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, select
+from sqlalchemy.exc import DatabaseError
 from tests.conftest import OpenStore
 
+from selftune.core.errors import Unavailable
 from selftune.store import migrations
 from selftune.store.accounts import DEFAULT_ORGANIZATION
 from selftune.store.schema import metadata, projects
@@ -76,6 +78,27 @@ def test_a_transaction_that_fails_leaves_nothing(any_store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert count() == before
+
+
+def test_a_full_disk_is_said_in_plain_words(store: Store) -> None:
+    def fill() -> None:
+        with store.db.write() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=1")
+            values = {
+                "id": "proj_x",
+                "name": "x" * 100_000,
+                "organization_id": DEFAULT_ORGANIZATION,
+            }
+            connection.execute(projects.insert().values(values))
+
+    with pytest.raises(Unavailable, match="disk is full") as caught:
+        fill()
+    assert caught.value.code == "disk_full"
+
+
+def test_other_troubles_of_the_database_stay_what_they_are(any_store: Store) -> None:
+    with pytest.raises(DatabaseError), any_store.db.write() as connection:
+        connection.exec_driver_sql("SELECT * FROM nowhere")
 
 
 def test_opening_again_finds_what_was_there(open_sqlite: OpenStore) -> None:

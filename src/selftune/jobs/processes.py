@@ -32,6 +32,7 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes], lifeline: int) -> None:
         self.process = process
         self._lifeline: int | None = lifeline
+        self._closing = threading.Lock()
 
     @property
     def is_running(self) -> bool:
@@ -56,9 +57,10 @@ class Child:
 
     def close(self) -> None:
         """Let go of the lifeline; a process that is still there ends."""
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        with self._closing:  # closing a number twice might close somebody else's file
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+                self._lifeline = None
 
 
 def start(
@@ -137,6 +139,8 @@ class KeptAlive:
                 self._child = start(
                     self._module, *self._arguments, environment=self._environment, log=log
                 )
+            if self._stop.is_set():  # `stop` came too early to see this child
+                self._child.kill()
             self._child.process.wait()
             self._child.close()
             calm = time.monotonic() - started > _CALM_SECONDS
