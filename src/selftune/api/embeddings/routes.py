@@ -53,6 +53,8 @@ async def create(request: Request) -> Response:
     found = await parts.serving.embed(embed)
     vectors = np.frombuffer(found.vectors, "<f4").reshape(found.count, -1)
     vectors = _shorten(vectors, wanted.dimensions)
+    if parts.is_spec_profile:  # strict validation of the SDK comes before it decodes base64
+        wanted = wanted.model_copy(update={"encoding_format": "float"})
     data = [
         {"object": "embedding", "index": index, "embedding": _encode(vector, wanted)}
         for index, vector in enumerate(vectors)

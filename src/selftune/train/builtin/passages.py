@@ -16,9 +16,10 @@ from selftune.models.tokens import encode
 from selftune.train.builtin.examples import Examples
 from selftune.train.builtin.task import Plan, Scores, overlap
 
-FIRST_MIX = np.array([0.3, 0.7, 0.45, 0.0]) * 20
-"""Question, answer, words of both, words of the answer: a start that is good by itself."""
-RATE = 1.0
+FIRST_MIX = np.array([0.2, 0.8, 0.5, 0.0]) * 20
+"""Question, answer, words of both, words of the answer: the best of a grid when each row of the
+policy training file was answered by the others (docs/log.md)."""
+RATE = 0.1
 _SHARPNESS = 0.1
 
 
