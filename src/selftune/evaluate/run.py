@@ -1,0 +1,108 @@
+"""Ask a model every item, score every answer, keep both."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from selftune.core import plugins
+from selftune.core.records import Record, Scored
+from selftune.evaluate import scorers
+from selftune.evaluate.scorer import Scorer, guarded
+from selftune.models.sampler import Prompt, Sampler, Sampling
+
+
+class Item(Record):
+    """One question, with everything that scorers may look at."""
+
+    index: int
+    item: dict[str, Any]
+    messages: tuple[dict[str, Any], ...]
+    category: str | None = None
+    weight: float = 1.0
+
+
+class Answered(Record):
+    """One answer, with its scores."""
+
+    index: int
+    output: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    """From the call to the whole answer, in this process."""
+    scores: tuple[Scored, ...]
+
+    @property
+    def status(self) -> str:
+        """Return `errored` when any scorer could not judge, else `scored`."""
+        return "errored" if any(s.status == "errored" for s in self.scores) else "scored"
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every scorer passed it."""
+        return self.status == "scored" and all(score.passed for score in self.scores)
+
+    @property
+    def value(self) -> float | None:
+        """Return the mean score, or None when it could not be scored."""
+        values = [score.value for score in self.scores if score.value is not None]
+        return sum(values) / len(values) if values and self.status == "scored" else None
+
+
+class EvalRun(Record):
+    """One model on all items."""
+
+    model: str
+    answers: tuple[Answered, ...]
+
+
+class EvalTask(Record):
+    """What to ask and how to judge."""
+
+    items: tuple[Item, ...]
+    graders: tuple[dict[str, Any], ...]
+    sampling: Sampling
+
+
+def evaluate(
+    task: EvalTask, sampler: Sampler, model: str, each: Callable[[int], None] = lambda done: None
+) -> EvalRun:
+    """Return every answer with its scores; `each` is told how many are done."""
+    judges = [build_scorer(grader) for grader in task.graders]
+    answers = []
+    for item in task.items:
+        started = time.perf_counter()
+        prompt = Prompt(messages=item.messages, sampling=task.sampling)
+        completion = sampler.sample([prompt])[0]
+        seconds = time.perf_counter() - started
+        output = completion.choices[0].text
+        sample = {"output_text": output}
+        answers.append(
+            Answered(
+                index=item.index,
+                output=output,
+                prompt_tokens=completion.usage.prompt_tokens,
+                completion_tokens=completion.usage.completion_tokens,
+                seconds=seconds,
+                scores=tuple(guarded(judge, item.item, sample) for judge in judges),
+            )
+        )
+        each(len(answers))
+    return EvalRun(model=model, answers=tuple(answers))
+
+
+def build_scorer(grader: dict[str, Any]) -> Scorer:
+    """Make one scorer from its JSON: `type` names the plugin."""
+    plugin = plugins.load(scorers, str(grader.get("type")))
+    arguments = {name: value for name, value in grader.items() if name != "type"}
+    scorer: Scorer = plugin.build(plugin.Params(**arguments))
+    return scorer
+
+
+def by_category(items: Sequence[Item], run: EvalRun) -> dict[str, list[Answered]]:
+    """Return the answers of each category, in the order of first appearance."""
+    groups: dict[str, list[Answered]] = {}
+    for item, answer in zip(items, run.answers, strict=True):
+        if item.category is not None:
+            groups.setdefault(item.category, []).append(answer)
+    return groups
