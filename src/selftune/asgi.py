@@ -3,10 +3,9 @@
 from fastapi import FastAPI
 
 from selftune.api.app import create_app
+from selftune.serve.address import SOCKET
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
-
-SOCKET = "serving.sock"
 
 
 def application(store: Store, *, without_keys: bool = False) -> FastAPI:

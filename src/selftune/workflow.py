@@ -1,17 +1,33 @@
 """The whole flow, one verb a function. Read this first.
 
-`create_finetuning_job` saves intent; `finetune` is what a worker's child does with it; `run` is the
-whole way from a file to a report.
+`prepare` makes training rows and test items of a run file's data; `create_finetuning_job` (or `start`,
+for a run file) saves intent; `finetune` is what a worker's child does with it; `prove` asks base and
+tuned model the same questions. `local.run` is these four in a row.
 """
 
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from selftune.core import plugins
-from selftune.core.records import File, Job, TrainSpec
+from selftune.core.records import Event, File, Identity, Job, Record, TrainSpec
+from selftune.core.runfile import RunFile
+from selftune.data.keep import keep_rows
 from selftune.data.overlap import shared_rows
+from selftune.data.prepare import shared_system, split, to_chats
+from selftune.data.read import read_file
 from selftune.data.validate import Checked, check_training_file
-from selftune.jobs.events import NewEvent, append_events
+from selftune.evaluate.compare import compare
+from selftune.evaluate.items import to_items
+from selftune.evaluate.report import Report
+from selftune.evaluate.run import EvalRun, EvalTask, Item, evaluate
+from selftune.jobs.events import NewEvent, append_events, events_since
 from selftune.jobs.queue import Lease, fenced, move, update_state
+from selftune.models.sampler import Sampling
+from selftune.serve.loader import load_sampler
+from selftune.serve.resolve import resolve
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, insert_file
 from selftune.store.models import get_model, insert_model
@@ -24,9 +40,146 @@ from selftune.train.run import JobRun
 
 __all__ = [
     "FinetuneRequest",
+    "Prepared",
     "create_finetuning_job",
     "finetune",
+    "prepare",
+    "prove",
+    "start",
 ]
+
+
+class Prepared(Record):
+    """Rows to train on, and questions to ask."""
+
+    training: tuple[dict[str, Any], ...]
+    validation: tuple[dict[str, Any], ...]
+    items: tuple[Item, ...]
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows are trained on."""
+        return len(self.training)
+
+
+def prepare(spec: RunFile, folder: Path) -> Prepared:
+    """Read a run file's data and split it; nothing is stored yet.
+
+    Raises:
+        InvalidInput: a file or a row is not what it must be; names file and row.
+
+    """
+    rows = read_file(folder / spec.data.training_file)[: spec.data.limit]
+    seed, data, evaluation = spec.model.seed, spec.data, spec.evaluation
+    if data.test_file is not None:
+        tests = read_file(folder / data.test_file)
+    else:
+        rows, tests = split(rows, data.test_fraction, seed)
+    if evaluation.prompt is None and data.template is not None:
+        shown = {"prompt": data.template.user, "system": evaluation.system or data.template.system}
+        evaluation = evaluation.model_copy(update=shown)
+    kept, held = split(rows, data.validation_fraction, seed)
+    chats = to_chats(kept, data.template)
+    return Prepared(
+        training=tuple(chats),
+        validation=tuple(to_chats(held, data.template)),
+        items=to_items(tests, evaluation, shared_system(chats)),
+    )
+
+
+def start(store: Store, identity: Identity, spec: RunFile, prepared: Prepared) -> Job:
+    """Store the rows as files and create the job."""
+    training = keep_rows(store, identity, prepared.training, "training.jsonl")
+    validation = None
+    if prepared.validation:
+        validation = keep_rows(store, identity, prepared.validation, "validation.jsonl").id
+    request = FinetuneRequest(
+        model=spec.model.base,
+        training_file=training.id,
+        validation_file=validation,
+        suffix=spec.model.suffix or spec.name,
+        seed=spec.model.seed,
+        hyperparameters=spec.hyperparameters,
+    )
+    return create_finetuning_job(store, identity, request)
+
+
+def prove(
+    store: Store,
+    identity: Identity,
+    spec: RunFile,
+    prepared: Prepared,
+    job: Job,
+    each: Callable[[str, int, int], None],
+) -> Report:
+    """Ask base and tuned model the same questions, and compare."""
+    evaluation = spec.evaluation
+    task = EvalTask(
+        items=prepared.items,
+        graders=evaluation.graders,
+        sampling=Sampling(
+            temperature=evaluation.temperature, max_tokens=evaluation.max_tokens, seed=0
+        ),
+    )
+    trained, total = TrainSpec.model_validate(job.spec), len(prepared.items)
+    name = str(job.state["fine_tuned_model"])
+    runs = []
+    for model in (trained.base, name):
+        found = resolve(store, identity, model)
+        sampler = load_sampler(
+            store.root, found.engine, found.folder, threads=store.settings.threads
+        )
+        runs.append(evaluate(task, sampler, model, partial(each, model, total)))
+    return report_of(spec, prepared, job, (runs[0], runs[1]), events_since(store, job.id, 0))
+
+
+def report_of(
+    spec: RunFile,
+    prepared: Prepared,
+    job: Job,
+    runs: tuple[EvalRun, EvalRun],
+    events: tuple[Event, ...],
+) -> Report:
+    """Return everything that the report shows."""
+    trained = TrainSpec.model_validate(job.spec)
+    reasons = job.state.get("reasons", {})
+    chosen = {
+        name: f"{value} ({reasons.get(name, '')})"
+        for name, value in job.state.get("hyperparameters", {}).items()
+    }
+    seconds = (job.finished_at or 0) - (job.started_at or 0)
+    facts = {
+        "training rows": str(prepared.rows),
+        "training seconds": str(seconds),
+        "trained tokens": str(job.state.get("trained_tokens")),
+        "seed": str(trained.seed),
+        **chosen,
+    }
+    losses = [e.data for e in events if e.type == "metrics" and e.data is not None]
+    return Report(
+        name=spec.name,
+        description=spec.description,
+        base_name=trained.base,
+        model=str(job.state["fine_tuned_model"]),
+        job_id=job.id,
+        facts=facts,
+        events=tuple(event.message for event in events if event.type != "metrics"),
+        losses=tuple((float(m["step"]), float(m["train_loss"])) for m in losses),
+        items=prepared.items,
+        base=runs[0],
+        tuned=runs[1],
+        comparison=compare(prepared.items, *runs),
+        answer_field=_answer_field(spec),
+    )
+
+
+def _answer_field(spec: RunFile) -> str | None:
+    """Return the item's field that a grader compares with, if it is one field."""
+    for grader in spec.evaluation.graders:
+        named = re.fullmatch(r"\{\{\s*item\.(\w+)\s*\}\}", str(grader.get("reference", "")))
+        if named is not None:
+            return named[1]
+    return None
 
 
 def finetune(store: Store, job: Job, lease: Lease) -> None:

@@ -5,20 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from selftune.core.errors import InvalidInput
-from selftune.core.records import Record
+from selftune.core.runfile import Template
 from selftune.core.templates import fill
 
 Row = dict[str, Any]
 Chat = list[dict[str, Any]]
 SYSTEM_ROLES = ("system", "developer")
-
-
-class ChatTemplate(Record):
-    """How a row of fields becomes a chat."""
-
-    system: str | None = None
-    user: str
-    assistant: str
 
 
 def is_chat(row: Row) -> bool:
@@ -32,7 +24,7 @@ def fields_of(row: Row) -> Row:
     return inner if isinstance(inner, dict) else row
 
 
-def to_chats(rows: Sequence[Row], template: ChatTemplate | None) -> list[Row]:
+def to_chats(rows: Sequence[Row], template: Template | None) -> list[Row]:
     """Return rows as `{"messages": …}`.
 
     Raises:
@@ -45,7 +37,7 @@ def to_chats(rows: Sequence[Row], template: ChatTemplate | None) -> list[Row]:
     ]
 
 
-def _chat(number: int, row: Row, template: ChatTemplate | None) -> Row:
+def _chat(number: int, row: Row, template: Template | None) -> Row:
     if template is None:
         raise InvalidInput(
             f"Row {number} has no list of messages: give [data.template] with user and assistant."

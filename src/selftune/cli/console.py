@@ -1,0 +1,59 @@
+"""What every command shares: the store, the caller, tables, and errors without a traceback."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from selftune.core.errors import InvalidInput, NotFound, SelftuneError
+from selftune.core.records import Identity
+from selftune.core.settings import load_settings
+from selftune.store.accounts import default_identity
+from selftune.store.store import Store, open_store
+
+FAILED, MISUSED = 1, 2
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def open_home() -> tuple[Store, Identity]:
+    """Return the store of the home folder, and its default project's identity."""
+    store = open_store(load_settings())
+    return store, default_identity(store)
+
+
+def guarded(command: Callable[[], None]) -> None:
+    """Run a program; show what went wrong in one line, and leave with a status that says so."""
+    try:
+        command()
+    except SelftuneError as error:
+        err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+        sys.exit(MISUSED if isinstance(error, InvalidInput | NotFound) else FAILED)
+    except KeyboardInterrupt:
+        err.print("stopped")
+        sys.exit(130)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON for programs."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table for people."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    out.print(table if rows else "[dim]none[/]")
+
+
+def fail(message: str) -> NoReturn:
+    """Leave with a message."""
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(FAILED)

@@ -1,0 +1,107 @@
+"""`selftune run FILE.toml`: data -> tune -> prove, with a report at the end."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from selftune.cli.console import open_home, out
+from selftune.core.records import Event, Job
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The run file (TOML).")],
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Prepare data, tune a model, ask base and tuned the same questions, write a report."""
+    from selftune import local
+    from selftune.evaluate.report import to_json
+
+    store, _ = open_home()
+    with _Shown(silent=json) as shown:
+        report, written = local.run(file, store=store, progress=shown)  # type: ignore[arg-type]  # a Progress by shape
+    if json:
+        typer.echo(to_json(report))
+        return
+    _show_result(report)
+    out.print(f"\nreport   {written.html}", soft_wrap=True)
+    out.print(f"model    [bold]{escape(report.model)}[/]", soft_wrap=True)
+    out.print(
+        "\nUse it: start [bold]selftune serve[/], then\n\n"
+        "  from openai import OpenAI\n"
+        '  client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="…")\n'
+        f'  client.chat.completions.create(model="{escape(report.model)}", messages=…)\n\n'
+        f"or here: [bold]selftune chat {escape(report.model)}[/]",
+        soft_wrap=True,
+    )
+
+
+def _show_result(report: Any) -> None:
+    from selftune.evaluate.report import figures
+
+    table = Table(title=None, header_style="bold")
+    for column in ("", "base", "tuned"):
+        table.add_column(column)
+    for row in figures(report.comparison):
+        table.add_row(*(escape(cell) for cell in row))
+    out.print(table)
+    color = {"better": "green", "worse": "red"}.get(report.comparison.outcome, "yellow")
+    out.print(f"[{color}]{escape(report.comparison.words)}[/]", soft_wrap=True)
+
+
+class _Shown:
+    """A live line: the stage, a bar, and the loss."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=out,
+            disable=silent,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "_Shown":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def stage(self, text: str) -> None:
+        """Begin a line."""
+        if self._task is not None:
+            task = self._bars.tasks[self._task]
+            self._bars.update(self._task, total=task.total or 1, completed=task.total or 1)
+        self._task = self._bars.add_task(escape(text), total=None, note="")
+
+    def events(self, job: Job, new: tuple[Event, ...]) -> None:
+        """Move the bar with the job's steps; print what it says."""
+        del job
+        for event in new:
+            if event.type == "metrics" and event.data is not None and self._task is not None:
+                self._bars.update(
+                    self._task,
+                    total=event.data["total_steps"],
+                    completed=event.data["step"],
+                    note=f"loss {event.data['train_loss']:.3f}",
+                )
+            elif event.key in ("base", "selection", "hyperparameters") and not self._bars.disable:
+                out.print(f"  [dim]{escape(event.message)}[/]", soft_wrap=True)
+
+    def answered(self, model: str, total: int, done: int) -> None:
+        """Move the bar with the questions; base and tuned share it."""
+        if self._task is None:
+            return
+        is_tuned = model.startswith("ft:")
+        self._bars.update(
+            self._task,
+            total=2 * total,
+            completed=done + (total if is_tuned else 0),
+            note="tuned" if is_tuned else "base",
+        )

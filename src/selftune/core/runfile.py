@@ -1,0 +1,86 @@
+"""The file of `selftune run`: TOML, checked, with unknown keys as errors."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Hyperparameters, Record
+
+
+class Template(Record):
+    """How a row of fields becomes a chat."""
+
+    system: str | None = None
+    user: str
+    assistant: str
+
+
+class DataSection(Record):
+    """What to train on and what to test on; paths are relative to the file."""
+
+    training_file: str
+    test_file: str | None = None
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the rows that is held out when there is no test file."""
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    limit: Annotated[int, Field(ge=10)] | None = None
+    """Rows of the training file that are used, from its beginning."""
+    template: Template | None = None
+
+
+class ModelSection(Record):
+    """What to train."""
+
+    base: str = "selftune/minilm"
+    suffix: str | None = None
+    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
+
+
+class EvaluationSection(Record):
+    """What to ask and how to judge."""
+
+    prompt: str | None = None
+    """Template of the user's message, for test rows that are not chats."""
+    system: str | None = None
+    """System message; absent, the one that every training row shares."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    category: str | None = None
+    """Field of the item that names its category."""
+    weight: str | None = None
+    """Field of the item that says how many points it is worth."""
+    graders: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+
+
+class RunFile(Record):
+    """One whole way from data to a proven model."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: str = ""
+    data: DataSection
+    model: ModelSection = ModelSection()
+    hyperparameters: Hyperparameters = Hyperparameters()
+    evaluation: EvaluationSection
+
+
+def load_run_file(path: Path) -> RunFile:
+    """Read a run file.
+
+    Raises:
+        InvalidInput: it cannot be read or a key is wrong; names the file, the key and the rule.
+
+    """
+    try:
+        return RunFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not valid TOML: {error}.") from error
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidInput(f"{path}: {key}: {what}.") from problem

@@ -1,0 +1,3 @@
+"""Where the serving process listens, in the home folder's `run`."""
+
+SOCKET = "serving.sock"
