@@ -25,9 +25,9 @@ class Summary(Record):
     """One model's figures."""
 
     model: str
-    accuracy: Interval
-    """Share of scored items that pass."""
-    score: Interval
+    accuracy: Interval | None
+    """Share of scored items that pass; None when no answer could be scored."""
+    score: Interval | None
     """Mean score of scored items: credit in parts, or an error."""
     points: float
     """Sum of weight times score."""
@@ -65,7 +65,7 @@ def summarize(items: tuple[Item, ...], run: EvalRun) -> Summary:
     return Summary(
         model=run.model,
         accuracy=_share(scored),
-        score=bootstrap_mean(values, random),
+        score=bootstrap_mean(values, random) if values else None,
         points=sum(weights[a.index] * (a.value or 0.0) for a in scored),
         most_points=sum(weights.values()),
         errored=len(run.answers) - len(scored),
@@ -73,9 +73,9 @@ def summarize(items: tuple[Item, ...], run: EvalRun) -> Summary:
         median_seconds=float(np.median(seconds)),
         p90_seconds=float(np.percentile(seconds, 90)),
         categories={
-            name: _share([a for a in group if a.value is not None])
+            name: share
             for name, group in by_category(items, run).items()
-            if any(a.value is not None for a in group)
+            if (share := _share([a for a in group if a.value is not None])) is not None
         },
     )
 
@@ -122,5 +122,7 @@ def _words(outcome: Outcome, difference: Interval, p_value: float, differing: in
     return f"The tuned model is {outcome} than the base: {facts}."
 
 
-def _share(answers: list[Answered]) -> Interval:
+def _share(answers: list[Answered]) -> Interval | None:
+    if not answers:
+        return None
     return wilson(sum(answer.passed for answer in answers), len(answers))

@@ -83,7 +83,7 @@ def figures(found: Comparison) -> list[tuple[str, str, str]]:
     """Return the rows of the main table as text: name, base, tuned."""
     rows = [
         ("accuracy (95 % interval)", *_both(found, lambda s: interval_text(s.accuracy))),
-        ("mean score", *_both(found, lambda s: f"{s.score.value:.3g}")),
+        ("mean score", *_both(found, lambda s: score_text(s.score))),
         ("points", *_both(found, lambda s: f"{s.points:.1f} of {s.most_points:g}")),
         ("tokens of an answer", *_both(found, lambda s: f"{s.mean_tokens:.1f}")),
         (
@@ -97,13 +97,21 @@ def figures(found: Comparison) -> list[tuple[str, str, str]]:
         rows.append(("could not be scored", *_both(found, lambda s: str(s.errored))))
     for name, tuned in found.tuned.categories.items():
         base = found.base.categories.get(name)
-        left = "could not be scored" if base is None else interval_text(base)
-        rows.append((name, left, interval_text(tuned)))
+        rows.append((name, interval_text(base), interval_text(tuned)))
     return rows
 
 
-def interval_text(value: Interval) -> str:
+def score_text(value: Interval | None) -> str:
+    """Return a mean with its interval."""
+    if value is None:
+        return "nothing could be scored"
+    return f"{value.value:.3g} ({value.low:.3g} - {value.high:.3g})"
+
+
+def interval_text(value: Interval | None) -> str:
     """Return a share with its interval and n."""
+    if value is None:
+        return "nothing could be scored"
     low, high = 100 * value.low, 100 * value.high
     return f"{100 * value.value:.1f} % ({low:.1f} - {high:.1f}, n={value.n})"
 
@@ -115,10 +123,8 @@ def _both(found: Comparison, text: Any) -> tuple[str, str]:
 
 def _plots(report: Report) -> list[tuple[str, str]]:
     found = report.comparison
-    rows = [
-        ("base", found.base.accuracy, "base"),
-        ("tuned", found.tuned.accuracy, "tuned"),
-    ]
+    both = (("base", found.base.accuracy), ("tuned", found.tuned.accuracy))
+    rows = [(name, value, name) for name, value in both if value is not None]
     made = [("Accuracy, with 95 % intervals", plots.interval_bars(rows, "Accuracy"))]
     if found.tuned.categories:
         by_name = [(name, value, "tuned") for name, value in found.tuned.categories.items()]
