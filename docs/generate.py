@@ -4,9 +4,10 @@
 """
 
 import ast
+import itertools
 from pathlib import Path
+from typing import Any
 
-import click
 from typer.main import get_command
 
 from selftune.cli.main import app
@@ -25,7 +26,7 @@ def settings_page() -> str:
         if isinstance(node, ast.ClassDef) and node.name == "Settings"
     )
     lines = ["# Settings\n\n", NOTICE, "| variable | default | meaning |\n", "|---|---|---|\n"]
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in itertools.pairwise(body):
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         name = field.target.id
@@ -40,8 +41,9 @@ def command_page() -> str:
     root = get_command(app)
     lines = ["# Command line\n\n", NOTICE]
     for path, command in _walk(("selftune",), root):
-        context = click.Context(command, info_name=" ".join(path))
-        arguments = " ".join(piece for piece in command.collect_usage_pieces(context))
+        arguments = " ".join(
+            _usage(parameter) for parameter in command.params if parameter.name != "help"
+        )
         lines.append(f"## {' '.join(path)}\n\n")
         lines.append(f"`{' '.join(path)} {arguments}`\n\n")
         lines.append((command.help or "").strip() + "\n\n")
@@ -50,19 +52,24 @@ def command_page() -> str:
     return "".join(lines).rstrip() + "\n"
 
 
-def _option(option: click.Parameter) -> str:
-    names = ", ".join(option.opts) or option.name
-    text = getattr(option, "help", None) or ""
-    return f"- `{names}` {text}".rstrip() + "\n"
+def _usage(parameter: Any) -> str:
+    """Return how a parameter stands in a command."""
+    if parameter.param_type_name == "argument":
+        name = str(parameter.name).upper()
+        return name if parameter.required else f"[{name}]"
+    return f"[{parameter.opts[0]}]"
 
 
-def _walk(
-    path: tuple[str, ...], command: click.Command
-) -> list[tuple[tuple[str, ...], click.Command]]:
+def _option(parameter: Any) -> str:
+    is_argument = parameter.param_type_name == "argument"
+    names = str(parameter.name).upper() if is_argument else ", ".join(parameter.opts)
+    return f"- `{names}` {getattr(parameter, 'help', None) or ''}".rstrip() + "\n"
+
+
+def _walk(path: tuple[str, ...], command: Any) -> list[tuple[tuple[str, ...], Any]]:
     found = [(path, command)]
-    if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            found += _walk((*path, name), command.commands[name])
+    for name in sorted(getattr(command, "commands", {})):
+        found += _walk((*path, name), command.commands[name])
     return found
 
 

@@ -36,6 +36,6 @@ def test_missing_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> ModuleType:
         raise ModuleNotFoundError("no", name="a_package_nobody_installed")
 
-    monkeypatch.setattr(plugins.importlib, "import_module", refuse)
+    monkeypatch.setattr("importlib.import_module", refuse)
     with pytest.raises(MissingExtra, match="a_package_nobody_installed"):
         plugins.load(scorers, "string_check")

@@ -45,7 +45,7 @@ def _show_result(report: Any) -> None:
     table = Table(title=None, header_style="bold")
     for column in ("", "base", "tuned"):
         table.add_column(column)
-    for row in figures(report.comparison):
+    for row in figures(report):
         table.add_row(*(escape(cell) for cell in row))
     out.print(table)
     color = {"better": "green", "worse": "red"}.get(report.comparison.outcome, "yellow")

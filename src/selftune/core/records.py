@@ -202,5 +202,8 @@ class Scored(Record):
 
     status: Literal["scored", "errored", "skipped"]
     value: float | None = None
+    """What was measured: a share, or an error."""
+    credit: float | None = None
+    """What it is worth, from 0 to 1; absent, the value itself."""
     passed: bool | None = None
     reason: str | None = None

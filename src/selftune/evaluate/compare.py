@@ -30,7 +30,7 @@ class Summary(Record):
     score: Interval | None
     """Mean score of scored items: credit in parts, or an error."""
     points: float
-    """Sum of weight times score."""
+    """Sum of weight times credit."""
     most_points: float
     errored: int
     mean_tokens: float
@@ -66,7 +66,7 @@ def summarize(items: tuple[Item, ...], run: EvalRun) -> Summary:
         model=run.model,
         accuracy=_share(scored),
         score=bootstrap_mean(values, random) if values else None,
-        points=sum(weights[a.index] * (a.value or 0.0) for a in scored),
+        points=sum(weights[a.index] * a.credit for a in scored),
         most_points=sum(weights.values()),
         errored=len(run.answers) - len(scored),
         mean_tokens=float(np.mean([a.completion_tokens for a in run.answers])),

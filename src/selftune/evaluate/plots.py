@@ -106,7 +106,7 @@ def _plane(
             parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
     x_name, y_name = (escape(name) for name in names)
     parts.append(f'<text class="tick" x="{_WIDTH / 2}" y="{height - 4}">{x_name}</text>')
-    parts.append(f'<text class="axis" x="4" y="{top}">{y_name}</text>')
+    parts.append(f'<text class="axis" x="{left + 6}" y="{top + 14}">{y_name}</text>')
     return "".join([*parts, "</svg>"])
 
 

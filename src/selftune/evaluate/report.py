@@ -59,7 +59,7 @@ def to_html(report: Report) -> str:
         flipped=_flipped(report),
         failures=_failures(report),
         confused=_confused(report),
-        figures=figures(found),
+        figures=figures(report),
     )
 
 
@@ -71,7 +71,7 @@ def to_markdown(report: Report) -> str:
         f"{found.words}\n",
         "| | base | tuned |",
         "|---|---|---|",
-        *(f"| {name} | {base} | {tuned} |" for name, base, tuned in figures(found)),
+        *(f"| {name} | {base} | {tuned} |" for name, base, tuned in figures(report)),
         "",
         f"Model: `{report.model}`",
         "",
@@ -79,11 +79,13 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def figures(found: Comparison) -> list[tuple[str, str, str]]:
+def figures(report: Report) -> list[tuple[str, str, str]]:
     """Return the rows of the main table as text: name, base, tuned."""
+    found = report.comparison
+    score_name = "mean absolute error" if _numbers(report) else "mean score"
     rows = [
         ("accuracy (95 % interval)", *_both(found, lambda s: interval_text(s.accuracy))),
-        ("mean score", *_both(found, lambda s: score_text(s.score))),
+        (score_name, *_both(found, lambda s: score_text(s.score))),
         ("points", *_both(found, lambda s: f"{s.points:.1f} of {s.most_points:g}")),
         ("tokens of an answer", *_both(found, lambda s: f"{s.mean_tokens:.1f}")),
         (

@@ -48,6 +48,13 @@ class Answered(Record):
         values = [score.value for score in self.scores if score.value is not None]
         return sum(values) / len(values) if values and self.status == "scored" else None
 
+    @property
+    def credit(self) -> float:
+        """Return what the answer is worth, from 0 to 1."""
+        credits = [score.value if score.credit is None else score.credit for score in self.scores]
+        known = [credit for credit in credits if credit is not None]
+        return sum(known) / len(known) if known and self.status == "scored" else 0.0
+
 
 class EvalRun(Record):
     """One model on all items."""

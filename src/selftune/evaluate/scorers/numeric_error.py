@@ -35,7 +35,7 @@ def build(params: Params) -> Scorer:
             return Scored(status="errored", reason="the answer has no number")
         error = abs(guess - truth)
         good = error <= params.pass_absolute or error <= params.pass_relative * abs(truth)
-        return Scored(status="scored", value=error, passed=good)
+        return Scored(status="scored", value=error, credit=float(good), passed=good)
 
     return score
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from selftune.models.builtin.heads import parse_number
+from selftune.models.builtin.heads import PLACE, parse_number
 from selftune.models.builtin.reading import Reading, choose_reading, label_descriptions, read
 from selftune.models.builtin.words import words
 from selftune.models.tokens import content_text, count_messages
@@ -17,6 +17,7 @@ from selftune.models.tokens import content_text, count_messages
 Kind = Literal["labels", "passages", "numbers"]
 _NUMBER_SHARE = 0.97
 _LEAST_NUMBERS = 20
+_DISTINCT_SHARE = 0.5
 _SAME_WORDS = 0.7
 _GROUPS_PER_ROW = 0.5
 _MOST_COMPARED = 3000
@@ -60,17 +61,21 @@ class Examples:
 
     def kind(self) -> Kind:
         """Return which head suits these answers."""
-        if self.groups <= _GROUPS_PER_ROW * len(self.texts) and not self._are_numbers():
-            return "labels"
-        return "numbers" if self._are_numbers() else "passages"
+        if self._are_numbers():
+            return "numbers"
+        return "labels" if self.groups <= _GROUPS_PER_ROW * len(self.texts) else "passages"
 
     def _are_numbers(self) -> bool:
+        """Tell amounts from labels that happen to be numbers: labels are bare and come again."""
         parsed = [parse_number(target) for target in self.targets]
-        templates = Counter((p[1], p[2]) for p in parsed if p is not None and p[0] > 0)
-        if not templates or len(self.answers) < _LEAST_NUMBERS:
+        shapes = Counter((p[1], p[2]) for p in parsed if p is not None and p[0] > 0)
+        if not shapes or len(self.answers) < _LEAST_NUMBERS:
             return False
-        share = templates.most_common(1)[0][1] / len(self.targets)
-        return share >= _NUMBER_SHARE and len(self.answers) > 0.1 * len(self.targets)
+        (template, decimals), times = shapes.most_common(1)[0]
+        is_bare = template == PLACE and decimals == 0
+        if is_bare and len(self.answers) <= _DISTINCT_SHARE * len(self.targets):
+            return False
+        return times >= _NUMBER_SHARE * len(self.targets)
 
 
 def load_examples(path: Path, reading: Reading | None = None) -> Examples:
