@@ -32,11 +32,11 @@ class Server:
         }
 
 
-def _start(home: Path, **settings: str) -> tuple[subprocess.Popen[str], Server]:
+def _start(home: Path, *flags: str, **settings: str) -> tuple[subprocess.Popen[str], Server]:
     environment = child_environment(load_settings(home=home))
     environment |= {"PYTHONUNBUFFERED": "1"} | settings
     process = subprocess.Popen(
-        [sys.executable, "-m", "selftune", "serve", "--port", "0"],
+        [sys.executable, "-m", "selftune", "serve", "--port", "0", *flags],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -62,8 +62,8 @@ def start_server(
 ) -> Iterator[Callable[..., Server]]:
     processes = []
 
-    def start(**settings: str) -> Server:
-        process, server = _start(tmp_path_factory.mktemp("home"), **settings)
+    def start(*flags: str, **settings: str) -> Server:
+        process, server = _start(tmp_path_factory.mktemp("home"), *flags, **settings)
         processes.append(process)
         return server
 

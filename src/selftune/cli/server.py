@@ -19,6 +19,8 @@ from selftune.jobs.processes import KeptAlive
 from selftune.store.accounts import create_key, list_keys
 from selftune.store.store import Store, open_store
 
+_BACKLOG = 2048
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -110,6 +112,7 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(_BACKLOG)  # who connects before the API is ready waits for it
     except OSError as error:
         listening.close()
         raise InvalidInput(

@@ -44,7 +44,7 @@ def listing(request: Request) -> Response:
         context(request).store,
         identity(request).project_id,
         purpose=query.get("purpose"),
-        after=query.get("after"),
+        after=None if context(request).is_spec_profile else query.get("after"),
         limit=limit_of(request, _MOST_LISTED, _MOST_LISTED),
         order="asc" if query.get("order") == "asc" else "desc",
     )

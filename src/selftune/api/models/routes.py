@@ -57,9 +57,9 @@ def _one(request: Request, name: str) -> dict[str, Any]:
     base = catalog().find(name)
     if base is not None:
         return base_json(base)
-    if not name.startswith("ft:"):
-        raise unknown_model(name)
     try:
+        if not name.startswith("ft:"):
+            raise unknown_model(name)
         model = get_model(context(request).store, identity(request).project_id, name)
     except NotFound:
         if not is_placeholder_model(request, name):
