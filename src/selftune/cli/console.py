@@ -16,7 +16,8 @@ from selftune.store.accounts import default_identity
 from selftune.store.store import Store, open_store
 
 FAILED, MISUSED = 1, 2
-out = Console(highlight=False)
+_PIPED_WIDTH = 200
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -46,8 +47,8 @@ def show_json(value: Any) -> None:
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table for people."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)  # ids are copied
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     out.print(table if rows else "[dim]none[/]")
