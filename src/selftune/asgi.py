@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from selftune.api.app import create_app
-from selftune.serve.address import SOCKET
+from selftune.serve.address import socket_path
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
@@ -11,7 +11,7 @@ from selftune.store.store import Store
 def application(store: Store, *, without_keys: bool = False) -> FastAPI:
     """Return the application for a home folder whose serving process listens beside it."""
     serving = ServingClient(
-        store.folder("run") / SOCKET,
+        socket_path(store.folder("run")),
         wait_seconds=store.settings.serving_wait_seconds,
         most_waiting=store.settings.serving_queue,
     )

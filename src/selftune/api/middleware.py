@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selftune.api.auth import Authenticator
@@ -61,6 +62,8 @@ class Gate:
             await self._app(scope, limited, send_with_headers)
         except SelftuneError as error:
             await error_response(error)(scope, receive, send_with_headers)
+        except ClientDisconnect:  # nobody is left to answer
+            return
         except Exception:
             log_crash()
             if begun:

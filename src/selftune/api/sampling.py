@@ -1,8 +1,12 @@
-"""The sampling parameters of chat and legacy completions, checked once."""
+"""What chat, legacy completions and embeddings share: parameters, names, and callers who go."""
 
-from typing import Annotated, Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
 
+from fastapi import Request
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from selftune.api.context import Context
 from selftune.core.errors import InvalidInput, NotFound
@@ -11,6 +15,11 @@ from selftune.serve.resolve import Served, resolve
 
 MOST_STOPS = 4
 FINGERPRINT = "fp_selftune"
+MOST = 2**63 - 1
+"""Largest whole number that the serving process takes."""
+_TOKEN_DIGITS = 10
+
+T = TypeVar("T")
 
 
 class SamplingFields(BaseModel):
@@ -21,11 +30,11 @@ class SamplingFields(BaseModel):
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     n: Annotated[int, Field(ge=1, le=128)] = 1
     stop: str | list[str] | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
-    seed: int | None = None
+    max_tokens: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    seed: Annotated[int, Field(ge=-MOST, le=MOST)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     stream: bool = False
     stream_options: dict[str, Any] | None = None
 
@@ -54,8 +63,38 @@ class SamplingFields(BaseModel):
             "top_logprobs": top_logprobs,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
-            "logit_bias": {int(k): v for k, v in bias.items() if k.isdigit()},
+            "logit_bias": {int(key): value for key, value in bias.items() if _is_token(key)},
         }
+
+
+def _is_token(key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) <= _TOKEN_DIGITS
+
+
+async def while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T:
+    """Wait for an answer, but no longer than the caller does.
+
+    Raises:
+        ClientDisconnect: the caller has gone; what waited for the model waits no more.
+
+    """
+    work = asyncio.ensure_future(answering)
+    watch = asyncio.ensure_future(_end_when_gone(request, work))
+    try:
+        return await work
+    except asyncio.CancelledError as cancelled:
+        if watch.done():
+            raise ClientDisconnect from cancelled
+        work.cancel()
+        raise
+    finally:
+        watch.cancel()
+
+
+async def _end_when_gone(request: Request, work: asyncio.Future[T]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    work.cancel()
 
 
 def served(parts: Context, caller: Identity, name: str) -> Served:
@@ -66,3 +105,22 @@ def served(parts: Context, caller: Identity, name: str) -> Served:
         if not parts.is_spec_profile:
             raise
         return Served(engine="fake", folder=None)
+
+
+def text_of(tokens: list[int], param: str) -> str:
+    """Return the text of o200k tokens.
+
+    Raises:
+        InvalidInput: there is no such token.
+
+    """
+    from selftune.models.tokens import decode
+
+    try:
+        return decode(tokens)
+    except LookupError as error:
+        raise InvalidInput(
+            f"Invalid '{param}': it has a token that o200k_base does not know.",
+            code="invalid_value",
+            param=param,
+        ) from error

@@ -126,12 +126,12 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def _children(store: Store) -> Iterator[None]:
     """Keep the worker and the serving process alive while the server runs."""
-    from selftune.serve.address import SOCKET
+    from selftune.serve.address import socket_path
 
     environment, logs = child_environment(store.settings), store.folder("logs")
-    socket_path = str(store.folder("run") / SOCKET)
+    listens_at = str(socket_path(store.folder("run")))
     children = [
-        KeptAlive("selftune.serve.process", (socket_path,), environment, logs / "serving.log")
+        KeptAlive("selftune.serve.process", (listens_at,), environment, logs / "serving.log")
     ]
     for number in range(store.settings.workers):
         log = logs / f"worker-{number}.log"

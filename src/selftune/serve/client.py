@@ -33,7 +33,7 @@ class ServingClient:
     def __init__(self, socket: Path, *, wait_seconds: float, most_waiting: int) -> None:
         self._socket, self._wait, self._most = socket, wait_seconds, most_waiting
         self._numbers = itertools.count(1)
-        self._pending: dict[int, asyncio.Future[Reply]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[Reply], asyncio.StreamWriter]] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
@@ -95,7 +95,7 @@ class ServingClient:
         writer = await self._connect()
         request.id = next(self._numbers)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._pending[request.id] = future
+        self._pending[request.id] = future, writer
         writer.write(frame(request))
         try:
             return await future
@@ -124,15 +124,17 @@ class ServingClient:
                 await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while (body := await read_frame(reader)) is not None:
-            reply = decode_reply(body)
-            future = self._pending.get(reply.id)
-            if future is not None and not future.done():
-                future.set_result(reply)
-        writer.close()
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(ConnectionError("the serving process ended"))
+        try:
+            while (body := await read_frame(reader)) is not None:
+                reply = decode_reply(body)
+                future, _ = self._pending.get(reply.id, (None, writer))
+                if future is not None and not future.done():
+                    future.set_result(reply)
+        finally:  # also when a reply cannot be read: nobody waits for what will not come
+            writer.close()
+            for future, through in self._pending.values():
+                if through is writer and not future.done():
+                    future.set_exception(ConnectionError("the serving process ended"))
 
 
 def _error(reply: Failed) -> SelftuneError:

@@ -20,7 +20,7 @@ from pathlib import Path
 from selftune.core.errors import InvalidInput, SelftuneError
 from selftune.core.settings import Settings, load_settings
 from selftune.jobs.processes import die_with_parent
-from selftune.models.sampler import Choice, Completion, Prompt, Sampling
+from selftune.models.sampler import Choice, Completion, Prompt, Sampler, Sampling
 from selftune.serve.frames import (
     Cancel,
     Embedded,
@@ -64,7 +64,7 @@ class Service:
         while (body := await read_frame(reader)) is not None:
             request = decode_request(body)
             if isinstance(request, Cancel):
-                self._drop(lambda work, who, wanted=request.id: who is caller and work.id == wanted)
+                self._drop(caller, request.id)
             elif self._count >= self._most_waiting:
                 text = f"{self._count} requests are waiting already: try again in a moment."
                 _send(caller, Failed(request.id, "LimitExceeded", text, "rate_limit_exceeded"))
@@ -74,7 +74,7 @@ class Service:
                 )
                 self._count += 1
                 self._there_is_work.set()
-        self._drop(lambda work, who: who is caller)
+        self._drop(caller)
         caller.close()
 
     async def run(self) -> None:
@@ -94,9 +94,14 @@ class Service:
             for (_, caller), reply in zip(batch, replies, strict=True):
                 _send(caller, reply)
 
-    def _drop(self, wanted) -> None:  # type: ignore[no-untyped-def]  # a predicate
+    def _drop(self, caller: Caller, number: int | None = None) -> None:
+        """Forget one of a caller's requests that wait, or all."""
         for key in list(self._waiting):
-            kept = deque(item for item in self._waiting[key] if not wanted(*item))
+            kept = deque(
+                (work, who)
+                for work, who in self._waiting[key]
+                if who is not caller or number not in (None, work.id)
+            )
             self._count -= len(self._waiting[key]) - len(kept)
             if kept:
                 self._waiting[key] = kept
@@ -106,27 +111,41 @@ class Service:
             self._there_is_work.clear()
 
     def _answer(self, key: tuple[str, str | None], works: list[Work]) -> list[Reply]:
-        """Run the model on a batch; an error answers everyone in it, and nothing else ends."""
+        """Run the model on a batch; whatever goes wrong is an answer, and nothing ends."""
         try:
             sampler = self._models.get(*key)
-            chats = [work for work in works if isinstance(work, SampleRequest)]
-            completions = iter(sampler.sample([_prompt(work) for work in chats]) if chats else ())
-            replies: list[Reply] = []
-            for work in works:
-                if isinstance(work, SampleRequest):
-                    replies.append(_sampled(work, next(completions)))
-                else:
-                    vectors, tokens = sampler.embed(work.texts)
-                    data = vectors.astype("<f4").tobytes()
-                    replies.append(Embedded(work.id, data, len(work.texts), tokens))
-        except SelftuneError as error:
-            kind = type(error).__name__ if not isinstance(error, InvalidInput) else "Unavailable"
-            return [Failed(work.id, kind, error.message, error.code) for work in works]
-        except Exception:  # noqa: BLE001 - one bad request must not end the process for all
-            _log.exception("a batch for %s failed", key)
-            text = "The model failed on this request; the server's log says why."
-            return [Failed(work.id, "Unavailable", text, "model_failed") for work in works]
-        return replies
+        except Exception as error:  # noqa: BLE001 - a broken model must not end the process
+            return [_failed(work, error, f"load {key}") for work in works]
+        try:
+            return _replies(sampler, works)
+        except Exception as error:  # noqa: BLE001 - nor may a bad request
+            if len(works) > 1:  # the others of its batch get their answers
+                return [reply for work in works for reply in self._answer(key, [work])]
+            return [_failed(works[0], error, f"answer by {key}")]
+
+
+def _replies(sampler: Sampler, works: list[Work]) -> list[Reply]:
+    chats = [work for work in works if isinstance(work, SampleRequest)]
+    completions = iter(sampler.sample([_prompt(work) for work in chats]) if chats else ())
+    replies: list[Reply] = []
+    for work in works:
+        if isinstance(work, SampleRequest):
+            replies.append(_sampled(work, next(completions)))
+        else:
+            vectors, tokens = sampler.embed(work.texts)
+            data = vectors.astype("<f4").tobytes()
+            replies.append(Embedded(work.id, data, len(work.texts), tokens))
+    return replies
+
+
+def _failed(work: Work, error: Exception, doing: str) -> Failed:
+    """Return the error as an answer; a caller never has to fix what a model folder lacks."""
+    if isinstance(error, SelftuneError):
+        kind = "Unavailable" if isinstance(error, InvalidInput) else type(error).__name__
+        return Failed(work.id, kind, error.message, error.code)
+    _log.error("could not %s", doing, exc_info=error)
+    text = "The model failed on this request; the server's log says why."
+    return Failed(work.id, "Unavailable", text, "model_failed")
 
 
 def _prompt(work: SampleRequest) -> Prompt:

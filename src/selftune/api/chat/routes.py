@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from selftune.api.chat.wire import CreateChat, chunks_json, completion_json
 from selftune.api.context import answer, body_of, context, identity
-from selftune.api.sampling import served
+from selftune.api.sampling import served, while_connected
 from selftune.api.sse import stream
 from selftune.serve.frames import SampleRequest
 
@@ -26,7 +26,7 @@ async def create(request: Request) -> Response:
         sampling=wanted.fields(),
         with_tokens=wanted.stream or wanted.logprobs,
     )
-    found = await parts.serving.sample(sample)
+    found = await while_connected(request, parts.serving.sample(sample))
     identifier, created = parts.store.ids.new("chatcmpl-"), parts.store.now()
     if wanted.stream:
         return stream(chunks_json(wanted, found, completion_id=identifier, created=created))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from selftune.api.sampling import FINGERPRINT, SamplingFields
+from selftune.api.sampling import FINGERPRINT, MOST, SamplingFields
 from selftune.core.errors import InvalidInput
 from selftune.serve.frames import Sampled, WireChoice, WireToken
 
@@ -57,7 +57,7 @@ class CreateChat(SamplingFields):
     """The body of a chat completion."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=0, le=MOST)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     response_format: dict[str, Any] | None = None

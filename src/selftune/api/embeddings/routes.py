@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from selftune.api.context import answer, body_of, context, identity
-from selftune.api.sampling import served
+from selftune.api.sampling import served, text_of, while_connected
 from selftune.core.errors import InvalidInput
 from selftune.serve.frames import EmbedRequest
 
@@ -26,8 +26,6 @@ class CreateEmbedding(BaseModel):
 
     def texts(self) -> list[str]:
         """Return the inputs as texts; tokens are o200k."""
-        from selftune.models.tokens import decode
-
         found: list[Any] = self.input if isinstance(self.input, list) else [self.input]
         if not found or len(found) > _MOST_INPUTS:
             raise InvalidInput(
@@ -37,7 +35,7 @@ class CreateEmbedding(BaseModel):
             )
         if isinstance(found[0], int):
             found = [found]
-        texts = [each if isinstance(each, str) else decode(each) for each in found]
+        texts = [each if isinstance(each, str) else text_of(each, "input") for each in found]
         if not all(texts):
             raise InvalidInput("'input' must not be empty.", code="invalid_value", param="input")
         return texts
@@ -50,7 +48,7 @@ async def create(request: Request) -> Response:
     parts = context(request)
     model = served(parts, identity(request), wanted.model)
     embed = EmbedRequest(id=0, engine=model.engine, folder=model.folder, texts=wanted.texts())
-    found = await parts.serving.embed(embed)
+    found = await while_connected(request, parts.serving.embed(embed))
     vectors = np.frombuffer(found.vectors, "<f4").reshape(found.count, -1)
     vectors = _shorten(vectors, wanted.dimensions)
     if parts.is_spec_profile:  # strict validation of the SDK comes before it decodes base64

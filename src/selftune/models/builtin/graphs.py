@@ -1,12 +1,14 @@
 """ONNX graphs on disk, made from weights when first needed and kept by the weights' hash."""
 
 import fcntl
+from functools import lru_cache
 from pathlib import Path
 
 from selftune.models.builtin.encoder import Encoder
 from selftune.models.builtin.weights import SHA256, Arrays, pretrained
 
 
+@lru_cache(maxsize=2)  # one for each precision, shared by every model that did not tune it
 def base_encoder(cache: Path, *, precision: str, threads: int) -> Encoder:
     """Return the pretrained encoder."""
     return Encoder(_graph(cache, SHA256, precision, None), threads=threads)
