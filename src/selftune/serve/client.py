@@ -3,11 +3,15 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 from pathlib import Path
+
+import msgspec
 
 from selftune.core import errors
 from selftune.core.errors import LimitExceeded, SelftuneError, Unavailable
 from selftune.serve.frames import (
+    GREETING,
     Cancel,
     Embedded,
     EmbedRequest,
@@ -21,6 +25,7 @@ from selftune.serve.frames import (
 )
 
 _CONNECT_PAUSE_SECONDS = 0.05
+_log = logging.getLogger("selftune.serving")
 
 
 class ServingClient:
@@ -118,10 +123,16 @@ class ServingClient:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while True:
-            try:
-                return await asyncio.open_unix_connection(self._socket)
-            except OSError:  # the process is starting, or starting again
-                await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+            with contextlib.suppress(OSError):  # the process is starting, or starting again
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                try:
+                    if await reader.read(len(GREETING)):
+                        return reader, writer
+                except BaseException:
+                    writer.close()
+                    raise
+                writer.close()
+            await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -130,7 +141,9 @@ class ServingClient:
                 future, _ = self._pending.get(reply.id, (None, writer))
                 if future is not None and not future.done():
                     future.set_result(reply)
-        finally:  # also when a reply cannot be read: nobody waits for what will not come
+        except msgspec.DecodeError:
+            _log.exception("the serving process sent what cannot be read")
+        finally:  # nobody waits for what will not come
             writer.close()
             for future, through in self._pending.values():
                 if through is writer and not future.done():

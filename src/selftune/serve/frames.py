@@ -8,6 +8,8 @@ import msgspec
 
 _LENGTH = struct.Struct("<I")
 MOST_BYTES = 64 * 1024 * 1024
+GREETING = b"\n"
+"""What the serving process sends first: a connection that a dying one left in its queue has none."""
 
 
 class SampleRequest(msgspec.Struct, tag="sample", array_like=True):

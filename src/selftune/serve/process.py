@@ -22,6 +22,7 @@ from selftune.core.settings import Settings, load_settings
 from selftune.jobs.processes import die_with_parent
 from selftune.models.sampler import Choice, Completion, Prompt, Sampler, Sampling
 from selftune.serve.frames import (
+    GREETING,
     Cancel,
     Embedded,
     EmbedRequest,
@@ -61,6 +62,7 @@ class Service:
 
     async def attend(self, reader: asyncio.StreamReader, caller: Caller) -> None:
         """Take one connection's requests until it ends; what it still waits for is dropped."""
+        caller.write(GREETING)
         while (body := await read_frame(reader)) is not None:
             request = decode_request(body)
             if isinstance(request, Cancel):
