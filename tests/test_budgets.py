@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "selftune").rglob("*.py"))
-HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "fastapi", "alembic"}
+HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "starlette", "alembic"}
 HEAVY_FOR_THE_SERVER = {"torch", "transformers", "onnx", "onnxruntime"}
 
 
@@ -30,6 +30,10 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 @pytest.mark.parametrize("module", ["selftune.asgi", "selftune.api.app", "selftune.cli.main"])
 def test_the_server_loads_no_training_library(module: str) -> None:
     assert loaded_after(f"import {module}", HEAVY_FOR_THE_SERVER) == ""
+
+
+def test_the_api_starts_without_what_few_requests_need() -> None:
+    assert loaded_after("import selftune.asgi", {"numpy", "jinja2", "alembic", "fastapi"}) == ""
 
 
 def test_the_serving_process_never_loads_torch() -> None:

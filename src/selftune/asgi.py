@@ -1,6 +1,6 @@
 """The HTTP application: the API over an open store."""
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from selftune.api.app import create_app
 from selftune.serve.address import socket_path
@@ -8,7 +8,7 @@ from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
 
-def application(store: Store, *, without_keys: bool = False) -> FastAPI:
+def application(store: Store, *, without_keys: bool = False) -> Starlette:
     """Return the application for a home folder whose serving process listens beside it."""
     serving = ServingClient(
         socket_path(store.folder("run")),

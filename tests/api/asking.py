@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from openai import AsyncOpenAI
+from starlette.applications import Starlette
 from tests.conftest import OpenStore
 from tests.serve.running import Models, WatchedSampler, running, use
 
@@ -28,7 +28,7 @@ class Asked:
 
     client: Any
     """An `AsyncOpenAI`, strict; its overloads do not take options from a dict."""
-    app: FastAPI
+    app: Starlette
     models: Models
 
     async def post(self, path: str, body: str | dict[str, Any]) -> httpx2.Response:
@@ -66,7 +66,7 @@ async def _run(scene: Scene, store: Store, models: Models) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _client(app: FastAPI) -> AsyncIterator[AsyncOpenAI]:
+async def _client(app: Starlette) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(
         base_url="http://test/v1",
         api_key="none",
@@ -77,5 +77,5 @@ async def _client(app: FastAPI) -> AsyncIterator[AsyncOpenAI]:
         yield client
 
 
-def _http(app: FastAPI) -> httpx2.AsyncClient:
+def _http(app: Starlette) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test")

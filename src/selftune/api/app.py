@@ -1,6 +1,9 @@
 """The HTTP application: every router is named here."""
 
-from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from selftune.api import errors
 from selftune.api.auth import Authenticator
@@ -29,14 +32,12 @@ ROUTERS = (
 )
 
 
-def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> FastAPI:
+def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> Starlette:
     """Return the application."""
-    app = FastAPI(title="selftune", docs_url=None, redoc_url=None, openapi_url=None)
+    routes = [route for router in ROUTERS for route in router.routes]
+    app = Starlette(routes=[*routes, Route("/health", health)])
     app.router.redirect_slashes = False
     app.state.context = Context(store, serving)
-    for router in ROUTERS:
-        app.include_router(router)
-    app.add_api_route("/health", health, include_in_schema=False)
     errors.install(app)
     authenticator = Authenticator(store, is_open=without_keys)
     app.add_middleware(Gate, store=store, authenticator=authenticator)

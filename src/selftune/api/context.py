@@ -5,9 +5,10 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 import orjson
-from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Identity

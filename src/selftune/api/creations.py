@@ -1,6 +1,6 @@
 """Which create this is: its fingerprint, and whether it says that it is a repeat."""
 
-from fastapi import Request
+from starlette.requests import Request
 
 from selftune.api.context import identity
 from selftune.core.canonical import fingerprint

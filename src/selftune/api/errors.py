@@ -5,9 +5,10 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.core.errors import (
     AuthenticationFailed,
@@ -57,7 +58,7 @@ def crash_response() -> Response:
     return _json(envelope(message, "server_error"), 500, {})
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Answer every error in the envelope, those of the framework too."""
 
     async def ours(_request: Request, error: Exception) -> Response:
@@ -73,12 +74,8 @@ def install(app: FastAPI) -> None:
         body = envelope(message, "invalid_request_error")
         return _json(body, error.status_code, dict(error.headers or {}))
 
-    async def invalid(_request: Request, error: Exception) -> Response:
-        return _json(envelope(f"Invalid request: {error}", "invalid_request_error"), 400, {})
-
     app.add_exception_handler(SelftuneError, ours)
     app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(RequestValidationError, invalid)
 
 
 def log_crash() -> None:

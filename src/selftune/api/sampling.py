@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, Field
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from selftune.api.context import Context
 from selftune.core.errors import InvalidInput, NotFound

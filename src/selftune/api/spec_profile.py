@@ -4,7 +4,7 @@ With `SELFTUNE_PROFILE=spec` an object that a request names and that is not ther
 spot. In the standard profile every function here is the plain lookup.
 """
 
-from fastapi import Request
+from starlette.requests import Request
 
 from selftune.api.context import context, identity
 from selftune.core.errors import InvalidInput, NotFound

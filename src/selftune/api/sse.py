@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from fastapi.responses import StreamingResponse
+from starlette.responses import StreamingResponse
 
 
 def stream(chunks: Iterable[dict[str, Any]]) -> StreamingResponse:

@@ -6,7 +6,6 @@ nothing else is edited. Nothing is imported until it is asked for.
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
 from types import ModuleType
 
 from selftune.core.errors import MissingExtra, UnknownPlugin
@@ -42,6 +41,8 @@ def load(family: ModuleType, name: str) -> ModuleType:
 
 def _locations(family: ModuleType) -> dict[str, str]:
     """Map each plugin's name to its module; a built-in is never shadowed by an installed one."""
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     installed = {e.name: e.value for e in entry_points(group=family.__name__)}
     modules = (m.name for m in pkgutil.iter_modules(family.__path__))
     built_in = {m: f"{family.__name__}.{m}" for m in modules if not m.startswith("_")}

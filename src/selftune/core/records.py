@@ -18,9 +18,9 @@ FileStatus = Literal["uploaded", "processed", "error"]
 
 
 class Record(BaseModel):
-    """Immutable, and strict about unknown fields."""
+    """Immutable, and strict about unknown fields. Its validator is built when it is first used."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class File(Record):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -21,13 +21,14 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import Table
 
 from selftune.core.errors import Unavailable
+
+if TYPE_CHECKING:  # a dialect is imported when a database speaks it
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
 _BUSY_MILLISECONDS = 30_000
 _POOL = 20
@@ -73,10 +74,14 @@ class Database:
             number = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
             connection.execute(select(func.pg_advisory_xact_lock(number)))
 
-    def insert_new(self, table: Table) -> SqliteInsert | PostgresInsert:
+    def insert_new(self, table: Table) -> "SqliteInsert | PostgresInsert":
         """Return an INSERT that leaves an existing row as it is."""
         if self.is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
             return sqlite.insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table).on_conflict_do_nothing()
 
     def close(self) -> None:

@@ -1,14 +1,16 @@
 """Answer chats."""
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.chat.wire import CreateChat, chunks_json, completion_json
 from selftune.api.context import answer, body_of, context, identity
+from selftune.api.routing import Router
 from selftune.api.sampling import served, while_connected
 from selftune.api.sse import stream
 from selftune.serve.frames import SampleRequest
 
-router = APIRouter(prefix="/v1/chat/completions")
+router = Router("/v1/chat/completions")
 
 
 @router.post("")

@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
 from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.chat.wire import usage_json
 from selftune.api.context import answer, body_of, context, identity
+from selftune.api.routing import Router
 from selftune.api.sampling import FINGERPRINT, SamplingFields, served, text_of, while_connected
 from selftune.api.sse import stream
 from selftune.core.errors import InvalidInput
 from selftune.serve.client import ServingClient
 from selftune.serve.frames import Sampled, SampleRequest, WireChoice, WireToken
 
-router = APIRouter(prefix="/v1/completions")
+router = Router("/v1/completions")
 _MOST_PROMPTS = 2048
 _DEFAULT_TOKENS = 16
 _AT_ONCE = 32

@@ -1,18 +1,18 @@
 """Texts -> vectors."""
 
-import base64
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import answer, body_of, context, identity
+from selftune.api.routing import Router
 from selftune.api.sampling import served, text_of, while_connected
 from selftune.core.errors import InvalidInput
 from selftune.serve.frames import EmbedRequest
 
-router = APIRouter(prefix="/v1/embeddings")
+router = Router("/v1/embeddings")
 _MOST_INPUTS = 2048
 
 
@@ -44,33 +44,21 @@ class CreateEmbedding(BaseModel):
 @router.post("")
 async def create(request: Request) -> Response:
     """Embed texts."""
+    from selftune.api.embeddings.vectors import vectors_json
+
     wanted = await body_of(request, CreateEmbedding)
     parts = context(request)
     model = served(parts, identity(request), wanted.model)
     embed = EmbedRequest(id=0, engine=model.engine, folder=model.folder, texts=wanted.texts())
     found = await while_connected(request, parts.serving.embed(embed))
-    vectors = np.frombuffer(found.vectors, "<f4").reshape(found.count, -1)
-    vectors = _shorten(vectors, wanted.dimensions)
-    if parts.is_spec_profile:  # strict validation of the SDK comes before it decodes base64
-        wanted = wanted.model_copy(update={"encoding_format": "float"})
+    # Strict validation of the SDK comes before it decodes base64
+    as_base64 = wanted.encoding_format == "base64" and not parts.is_spec_profile
+    vectors = vectors_json(
+        found.vectors, found.count, dimensions=wanted.dimensions, as_base64=as_base64
+    )
     data = [
-        {"object": "embedding", "index": index, "embedding": _encode(vector, wanted)}
+        {"object": "embedding", "index": index, "embedding": vector}
         for index, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
     return answer({"object": "list", "data": data, "model": wanted.model, "usage": usage})
-
-
-def _shorten(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
-    """Keep the first dimensions, and the length of one."""
-    if dimensions is None or dimensions >= vectors.shape[1]:
-        return vectors
-    kept = vectors[:, :dimensions]
-    unit: np.ndarray = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _encode(vector: np.ndarray, wanted: CreateEmbedding) -> str | list[float]:
-    if wanted.encoding_format == "base64":
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return [float(value) for value in vector]

@@ -3,12 +3,14 @@
 import base64
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import answer, context, identity, limit_of, run_in_threadpool
 from selftune.api.creations import creation_of
 from selftune.api.files.wire import checked_purpose, expiry_seconds, file_json, page_json
 from selftune.api.multipart import Form, receive_form
+from selftune.api.routing import Router
 from selftune.api.spec_profile import file_or_placeholder
 from selftune.core.errors import InvalidInput
 from selftune.core.records import File
@@ -18,7 +20,7 @@ from selftune.store.files import delete_file, get_file, insert_file, list_files
 from selftune.store.store import Store
 from selftune.train.results import PURPOSE as RESULTS
 
-router = APIRouter(prefix="/v1/files")
+router = Router("/v1/files")
 _MOST_LISTED = 10_000
 
 

@@ -1,15 +1,17 @@
 """Share a checkpoint with other projects."""
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import answer, body_of, context, identity, limit_of, run_in_threadpool
 from selftune.api.fine_tuning.wire import permissions_json
+from selftune.api.routing import Router
 from selftune.core.errors import NotFound
 from selftune.core.records import Permission
 from selftune.store.models import grant_permissions, list_permissions, revoke_permission
 
-router = APIRouter(prefix="/v1/fine_tuning/checkpoints")
+router = Router("/v1/fine_tuning/checkpoints")
 
 
 class Grant(BaseModel):

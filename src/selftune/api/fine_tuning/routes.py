@@ -2,7 +2,8 @@
 
 import re
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import (
     answer,
@@ -19,16 +20,16 @@ from selftune.api.fine_tuning.wire import (
     event_json,
     job_json,
 )
+from selftune.api.routing import Router
 from selftune.api.spec_profile import files_or_placeholders, job_or_placeholder, tolerated
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Job
 from selftune.jobs.events import list_events
 from selftune.jobs.queue import JobQuery, cancel_job, list_jobs, request_pause, resume_job
 from selftune.store.checkpoints import list_checkpoints
-from selftune.train.create import KIND
-from selftune.workflow import create_finetuning_job
+from selftune.train.create import KIND, create_finetuning_job
 
-router = APIRouter(prefix="/v1/fine_tuning/jobs")
+router = Router("/v1/fine_tuning/jobs")
 _MOST_LISTED = 100
 _METADATA = re.compile(r"metadata\[(.{1,64})\]")
 

@@ -3,16 +3,18 @@
 import shutil
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import answer, context, identity
+from selftune.api.routing import Router
 from selftune.api.spec_profile import is_placeholder_model
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Model
 from selftune.models.catalog import Alias, Base, catalog
 from selftune.store.models import delete_model, get_model, list_models, unknown_model
 
-router = APIRouter(prefix="/v1/models")
+router = Router("/v1/models")
 
 
 @router.get("")

@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
 
 from selftune.api.context import answer, body_of, context, identity, run_in_threadpool
 from selftune.api.files.wire import checked_purpose, expiry_seconds, file_json
 from selftune.api.multipart import receive_form
+from selftune.api.routing import Router
 from selftune.api.spec_profile import part_ids_or_placeholder, upload_or_placeholder
 from selftune.core.errors import InvalidInput, TooLarge
 from selftune.core.records import File, Upload, UploadPart
@@ -22,7 +24,7 @@ from selftune.store.uploads import (
     save_upload,
 )
 
-router = APIRouter(prefix="/v1/uploads")
+router = Router("/v1/uploads")
 _HOUR = 3600
 _MOST_BYTES = 8 * 1024**3
 _MOST_PART_BYTES = 64 * 1024**2
