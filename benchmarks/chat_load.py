@@ -1,23 +1,16 @@
 """Measure chat through the whole server: 32 keep-alive clients and one, on a tuned embedded model.
 
-The load generator is a plain asyncio loop over sockets in its own process, on the same processors as
-the server. Training rows and questions are generated here: short messages, 40 labels.
+The load generator runs on the same processors as the server. Training rows and questions are
+generated here: short messages, 40 labels.
 """
 
-import asyncio
 import json
-import multiprocessing
-import os
 import random
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmarks.machine import machine
+from benchmarks.serving import Serving, measured, serving
 from openai import OpenAI
 
 RESULT = Path(__file__).parent / "results" / "chat_load.json"
@@ -72,105 +65,30 @@ def tune(client: OpenAI) -> str:
     return str(job.fine_tuned_model)
 
 
-async def _one(port: int, head: str, bodies: list[bytes], seconds: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for body in bodies:
-        started = time.perf_counter()
-        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        header = await reader.readuntil(b"\r\n\r\n")
-        assert header.startswith(b"HTTP/1.1 200"), header
-        length = re.search(rb"content-length: (\d+)", header.lower())
-        assert length is not None
-        await reader.readexactly(int(length[1]))
-        seconds.append(time.perf_counter() - started)
-    writer.close()
-
-
-def load(port: int, key: str, model: str, clients: int, requests: int) -> dict[str, Any]:
-    """Send requests from so many clients; return the rate and the latencies."""
+def questions(server: Serving, model: str, clients: int, count: int) -> list[bytes]:
+    """Return requests for chat completions."""
     draw = random.Random(clients)
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-        f"authorization: Bearer {key}\r\ncontent-type: application/json\r\n"
-    )
     bodies = [
-        json.dumps(
-            {
-                "model": model,
-                "messages": [{"role": "user", "content": message(draw, n % LABELS)}],
-                "temperature": 0,
-            }
-        ).encode()
-        for n in range(requests)
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": message(draw, n % LABELS)}],
+            "temperature": 0,
+        }
+        for n in range(count)
     ]
-    seconds: list[float] = []
-
-    async def run() -> float:
-        started = time.perf_counter()
-        shares = [bodies[n::clients] for n in range(clients)]
-        await asyncio.gather(*(_one(port, head, share, seconds) for share in shares))
-        return time.perf_counter() - started
-
-    took = asyncio.run(run())
-    ordered = sorted(seconds)
-    return {
-        "clients": clients,
-        "requests": requests,
-        "per_second": round(requests / took, 1),
-        "p50_ms": round(1000 * ordered[len(ordered) // 2], 2),
-        "p95_ms": round(1000 * ordered[int(0.95 * len(ordered))], 2),
-    }
-
-
-def _in_process(connection: Any, arguments: tuple[int, str, str, int, int]) -> None:
-    connection.send(load(*arguments))
-
-
-def measured(*arguments: Any) -> dict[str, Any]:
-    """Run the load in a process of its own."""
-    mine, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=_in_process, args=(theirs, arguments))
-    process.start()
-    found: dict[str, Any] = mine.recv()
-    process.join()
-    return found
+    return [
+        server.request("POST", "/v1/chat/completions", json.dumps(body).encode()) for body in bodies
+    ]
 
 
 def main() -> None:
     """Start a server, tune, measure, write the result."""
-    home = tempfile.mkdtemp()
-    server = subprocess.Popen(
-        [
-            "env",
-            f"SELFTUNE_HOME={home}",
-            "SELFTUNE_REQUESTS_PER_MINUTE=10000000",
-            sys.executable,
-            "-u",
-            "-m",
-            "selftune",
-            "serve",
-            "--port",
-            "0",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    text = ""
-    while "OPENAI_API_KEY" not in text:
-        text += server.stdout.readline()
-    url = re.findall(r"OPENAI_BASE_URL=(\S+)", text)[0]
-    key = re.findall(r"OPENAI_API_KEY=(\S+)", text)[0]
-    port = int(url.split(":")[2].split("/")[0])
-    try:
-        model = tune(OpenAI(base_url=url, api_key=key))
-        measured(port, key, model, 4, 200)  # warm
-        many = measured(port, key, model, 32, REQUESTS)
-        one = measured(port, key, model, 1, 500)
-        memory = _resident_megabytes(server.pid)
-    finally:
-        server.terminate()
-        server.wait()
+    with serving() as server:
+        model = tune(OpenAI(base_url=server.url, api_key=server.key))
+        measured(server.port, questions(server, model, 4, 200), 4)  # warm
+        many = measured(server.port, questions(server, model, 32, REQUESTS), 32)
+        one = measured(server.port, questions(server, model, 1, 500), 1)
+        memory = server.megabytes("VmRSS")
     result = {
         "what": "chat completions of a tuned embedded model through the whole server",
         "runs": [many, one],
@@ -179,11 +97,6 @@ def main() -> None:
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
-
-
-def _resident_megabytes(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
-    return round(pages * os.sysconf("SC_PAGESIZE") / 1e6, 1)
 
 
 if __name__ == "__main__":
