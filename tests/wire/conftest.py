@@ -31,6 +31,13 @@ class Server:
             "OPENAI_API_KEY": self.key,
         }
 
+    def selftune(self, *arguments: str) -> str:
+        """Run a command on the server's home folder; return what it printed."""
+        command = [sys.executable, "-m", "selftune", *arguments]
+        environment = child_environment(load_settings(home=self.home))
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return run.stdout.strip()
+
 
 def _start(home: Path, *flags: str, **settings: str) -> tuple[subprocess.Popen[str], Server]:
     environment = child_environment(load_settings(home=home))
