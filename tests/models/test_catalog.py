@@ -14,6 +14,12 @@ def test_openai_names_mean_the_embedded_model_by_default() -> None:
     assert catalog().trainable("gpt-4.1-nano").id == "selftune/minilm"
 
 
+def test_the_base_for_tests_is_listed_only_once_a_model_came_from_it() -> None:
+    assert [base.id for base in catalog().listed(())] == ["selftune/minilm"]
+    assert "selftune/fake" in {base.id for base in catalog().listed(["selftune/fake"])}
+    assert catalog().trainable("selftune/fake").engine == "fake"
+
+
 def test_every_alias_points_at_a_base() -> None:
     assert all(catalog().find(alias.id) for alias in catalog().alias)
 

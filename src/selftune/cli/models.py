@@ -20,7 +20,9 @@ def listing(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     own = list_models(store, identity.project_id)
     if json:
         return show_json([model.model_dump(mode="json") for model in own])
-    rows: list[tuple[object, ...]] = [(base.id, "base", "") for base in catalog().base]
+    rows: list[tuple[object, ...]] = [
+        (base.id, "base", "") for base in catalog().listed(model.base for model in own)
+    ]
     rows += [(alias.id, f"stands for {alias.base}", "") for alias in catalog().alias]
     rows += [(model.id, f"trained from {model.base}", model.job_id or "") for model in own]
     return show_table(("name", "what", "job"), rows)

@@ -1,6 +1,7 @@
 """Base models and the names that mean them, from `catalog.toml` beside this file."""
 
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -18,6 +19,8 @@ class Base(Record):
     context: int
     """Tokens that the model reads of one prompt; the rest of a longer one is left out."""
     created: int
+    for_tests: bool = False
+    """Can be trained by name, and is not listed before it has been."""
 
 
 class Alias(Record):
@@ -47,6 +50,11 @@ class Catalog(Record):
         target = self.snapshot(name)
         target = next((alias.base for alias in self.alias if alias.id == target), target)
         return next((base for base in self.base if base.id == target), None)
+
+    def listed(self, used: Iterable[str]) -> tuple[Base, ...]:
+        """Return the bases that a list of models names; `used` are bases that models came from."""
+        known = set(used)
+        return tuple(base for base in self.base if not base.for_tests or base.id in known)
 
     def trainable(self, name: str) -> Base:
         """Return the base to train for `name`.

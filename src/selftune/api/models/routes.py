@@ -20,9 +20,13 @@ router = Router("/v1/models")
 @router.get("")
 def listing(request: Request) -> Response:
     """Return bases, their other names, and the project's own models."""
-    found = [base_json(base) for base in catalog().base]
+    parts = context(request)
+    own = list_models(parts.store, identity(request).project_id)
+    bases = catalog().base
+    if not parts.is_spec_profile:
+        bases = catalog().listed(model.base for model in own)
+    found = [base_json(base) for base in bases]
     found += [alias_json(alias) for alias in catalog().alias]
-    own = list_models(context(request).store, identity(request).project_id)
     found += [model_json(model, identity(request).organization_id) for model in own]
     return answer({"object": "list", "data": found})
 
