@@ -1,11 +1,12 @@
 """What every handler can reach: the store, the serving process, and who is calling."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,9 +16,30 @@ from selftune.core.records import Identity
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
-__all__ = ["Context", "answer", "body_of", "context", "identity", "limit_of", "run_in_threadpool"]
+__all__ = [
+    "Context",
+    "Storable",
+    "answer",
+    "body_of",
+    "context",
+    "identity",
+    "is_count",
+    "limit_of",
+    "run_in_threadpool",
+]
 
 T = TypeVar("T", bound=BaseModel)
+_MOST_DIGITS = 10
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("nul", "it has a NUL character, which cannot be stored")
+    return text
+
+
+Storable = Annotated[str, AfterValidator(_without_nul)]
+"""Text that every database can keep and look up: Postgres has no NUL character."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,11 @@ def invalid(problem: ValidationError) -> InvalidInput:
     return InvalidInput(
         f"Invalid value for '{where}': {first['msg']}.", code="invalid_value", param=where
     )
+
+
+def is_count(text: str) -> bool:
+    """Return whether a text is a whole number of a size that anybody would write."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 def limit_of(request: Request, default: int, most: int) -> int:

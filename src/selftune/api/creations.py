@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from selftune.api.context import identity
+from selftune.api.context import identity, is_count
 from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput
 from selftune.store.creations import Creation
@@ -19,6 +19,6 @@ def creation_of(request: Request, content: object) -> Creation:
     return Creation(
         project_id=identity(request).project_id,
         fingerprint=fingerprint([request.method, request.url.path, content]),
-        is_retry=retry.isdigit() and int(retry) > 0,
+        is_retry=is_count(retry) and int(retry) > 0,
         idempotency_key=key,
     )

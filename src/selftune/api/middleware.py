@@ -13,7 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selftune.api.auth import Authenticator
 from selftune.api.errors import crash_response, error_response, log_crash
-from selftune.core.errors import LimitExceeded, SelftuneError, TooLarge
+from selftune.core.errors import (
+    InvalidInput,
+    LimitExceeded,
+    NotFound,
+    SelftuneError,
+    TooLarge,
+)
 from selftune.core.records import Identity
 from selftune.store.store import Store
 
@@ -58,6 +64,7 @@ class Gate:
 
         try:
             headers += self._admit(scope)
+            _refuse_nul(scope)
             limited = _Limited(scope, receive, self._settings.max_body_bytes)
             await self._app(scope, limited, send_with_headers)
         except SelftuneError as error:
@@ -134,6 +141,14 @@ class _Limited:
             if self._count > self._most:
                 raise _too_large(self._most)
         return dict(message)
+
+
+def _refuse_nul(scope: Scope) -> None:
+    """Refuse what no database can look up; nothing has such a name."""
+    if "\0" in scope["path"]:
+        raise NotFound("Invalid URL: it has a NUL character.")
+    if b"%00" in scope["query_string"]:
+        raise InvalidInput("Invalid query: it has a NUL character, leave it out.")
 
 
 def _too_large(most: int) -> TooLarge:

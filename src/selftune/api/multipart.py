@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
@@ -47,12 +47,12 @@ async def receive_form(
     with _writer(blobs) as writer:
         form = Form()
         reader = _Reader(form, writer.write, file_field, most_bytes)
-        parser = MultipartParser(options[b"boundary"], reader.callbacks())
         try:
+            parser = MultipartParser(options[b"boundary"], reader.callbacks())
             async for chunk in request.stream():
                 parser.write(chunk)
             parser.finalize()
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise InvalidInput(f"The multipart body is not well formed: {error}") from error
         if not reader.is_complete:
             raise InvalidInput("The multipart body ended before its last boundary.")

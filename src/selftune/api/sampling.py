@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect, Request
 
-from selftune.api.context import Context
+from selftune.api.context import Context, Storable, is_count
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Identity
 from selftune.serve.resolve import Served, resolve
@@ -16,7 +16,6 @@ MOST_STOPS = 4
 FINGERPRINT = "fp_selftune"
 MOST = 2**63 - 1
 """Largest whole number that the serving process takes."""
-_TOKEN_DIGITS = 10
 
 T = TypeVar("T")
 
@@ -24,7 +23,7 @@ T = TypeVar("T")
 class SamplingFields(BaseModel):
     """What both endpoints take."""
 
-    model: Annotated[str, Field(min_length=1, max_length=300)]
+    model: Annotated[Storable, Field(min_length=1, max_length=300)]
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     n: Annotated[int, Field(ge=1, le=128)] = 1
@@ -62,12 +61,8 @@ class SamplingFields(BaseModel):
             "top_logprobs": top_logprobs,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
-            "logit_bias": {int(key): value for key, value in bias.items() if _is_token(key)},
+            "logit_bias": {int(key): value for key, value in bias.items() if is_count(key)},
         }
-
-
-def _is_token(key: str) -> bool:
-    return key.isascii() and key.isdigit() and len(key) <= _TOKEN_DIGITS
 
 
 async def while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from selftune.api.context import answer, body_of, context, identity
+from selftune.api.context import Storable, answer, body_of, context, identity
 from selftune.api.routing import Router
 from selftune.api.sampling import served, text_of, while_connected
 from selftune.core.errors import InvalidInput
@@ -20,7 +20,7 @@ class CreateEmbedding(BaseModel):
     """The body of an embedding request."""
 
     input: str | list[str] | list[int] | list[list[int]]
-    model: Annotated[str, Field(min_length=1, max_length=300)]
+    model: Annotated[Storable, Field(min_length=1, max_length=300)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None
 

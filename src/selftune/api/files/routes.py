@@ -86,6 +86,8 @@ def _checked(form: Form) -> str:
         raise InvalidInput("'file' is a required property", param="file")
     purpose = checked_purpose(form.fields.get("purpose"))
     name = form.filename or "upload"
+    if "\0" in name:
+        raise InvalidInput("The file's name has a NUL character: leave it out.", param="file")
     if purpose in ("fine-tune", "batch") and not name.lower().endswith(".jsonl"):
         which = "Batch API" if purpose == "batch" else "Fine-Tuning API"
         raise InvalidInput(f"Invalid file format for {which}. Must be .jsonl", param="file")

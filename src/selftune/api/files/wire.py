@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from selftune.api.context import is_count
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page
 from selftune.core.records import File
@@ -62,9 +63,9 @@ def expiry_seconds(anchor: object, seconds: object, purpose: str) -> int | None:
             param="expires_after.anchor",
         )
     text = str(seconds)
-    if not text.isdigit() or not _LEAST_EXPIRY <= int(text) <= _MOST_EXPIRY:
+    if not is_count(text) or not _LEAST_EXPIRY <= int(text) <= _MOST_EXPIRY:
         raise InvalidInput(
-            f"Invalid value for 'expires_after.seconds': {text} is not from {_LEAST_EXPIRY} to "
+            f"Invalid value for 'expires_after.seconds': {text[:40]!r} is not from {_LEAST_EXPIRY} to "
             f"{_MOST_EXPIRY}.",
             code="invalid_value",
             param="expires_after.seconds",

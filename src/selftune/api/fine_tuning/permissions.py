@@ -4,7 +4,15 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from selftune.api.context import answer, body_of, context, identity, limit_of, run_in_threadpool
+from selftune.api.context import (
+    Storable,
+    answer,
+    body_of,
+    context,
+    identity,
+    limit_of,
+    run_in_threadpool,
+)
 from selftune.api.fine_tuning.wire import permissions_json
 from selftune.api.routing import Router
 from selftune.core.errors import NotFound
@@ -17,7 +25,7 @@ router = Router("/v1/fine_tuning/checkpoints")
 class Grant(BaseModel):
     """Who may use it."""
 
-    project_ids: list[str]
+    project_ids: list[Storable]
 
 
 @router.post("/{name}/permissions")

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
+from selftune.api.context import Storable
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page
 from selftune.core.records import (
@@ -17,7 +18,7 @@ from selftune.core.records import (
 )
 from selftune.train.create import FinetuneRequest
 
-Text = Annotated[str, Field(max_length=512)]
+Text = Annotated[Storable, Field(max_length=512)]
 
 
 class Numbers(BaseModel):
@@ -51,15 +52,16 @@ class Method(BaseModel):
 class CreateJob(BaseModel):
     """The body of a create."""
 
-    model: Annotated[str, Field(min_length=1, max_length=300)]
-    training_file: Annotated[str, Field(max_length=64)]
-    validation_file: Annotated[str, Field(max_length=64)] | None = None
+    model: Annotated[Storable, Field(min_length=1, max_length=300)]
+    training_file: Annotated[Storable, Field(max_length=64)]
+    validation_file: Annotated[Storable, Field(max_length=64)] | None = None
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[StrictInt, Field(ge=0, le=2_147_483_647)] | None = None
     hyperparameters: Numbers | None = None
     method: Method | None = None
     metadata: (
-        Annotated[dict[Annotated[str, Field(max_length=64)], Text], Field(max_length=16)] | None
+        Annotated[dict[Annotated[Storable, Field(max_length=64)], Text], Field(max_length=16)]
+        | None
     ) = None
     integrations: Annotated[list[dict[str, Any]], Field(max_length=5)] | None = None
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from selftune.api.context import answer, body_of, context, identity, run_in_threadpool
+from selftune.api.context import Storable, answer, body_of, context, identity, run_in_threadpool
 from selftune.api.files.wire import checked_purpose, expiry_seconds, file_json
 from selftune.api.multipart import receive_form
 from selftune.api.routing import Router
@@ -33,10 +33,10 @@ _MOST_PART_BYTES = 64 * 1024**2
 class CreateUpload(BaseModel):
     """What a caller announces."""
 
-    filename: str
+    filename: Storable
     purpose: str
     bytes: int
-    mime_type: str
+    mime_type: Storable
     expires_after: dict[str, Any] | None = None
 
 
