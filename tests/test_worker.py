@@ -242,6 +242,20 @@ def test_what_kills_left_of_ended_jobs_is_removed_and_nothing_else(store: Store)
     }
 
 
+@pytest.mark.parametrize(("days", "is_kept"), [(29, True), (31, False)])
+def test_the_log_of_a_job_is_removed_a_month_after_its_end(
+    open_sqlite: OpenStore, days: int, is_kept: bool
+) -> None:
+    store = open_sqlite()
+    done, waiting = run_until_done(store, create(store).id, DEFAULT_PROJECT), create(store)
+    logs = store.folder("logs")
+    for name in (waiting.id, "serving"):
+        (logs / f"{name}.log").touch()
+    remove_leftovers(open_sqlite(clock=lambda: time.time() + days * 86_400))
+    left = {path.stem for path in logs.iterdir()}
+    assert left == {waiting.id, "serving"} | ({done.id} if is_kept else set())
+
+
 def test_a_tuned_model_can_be_tuned_on(store: Store) -> None:
     first = run_until_done(store, create(store).id, DEFAULT_PROJECT)
     name = first.state["fine_tuned_model"]
@@ -308,6 +322,7 @@ def test_a_job_that_always_crashes_is_given_up(
     assert done.error is not None
     assert done.error.code == "crashed"
     assert "5 times in a row" in done.error.message
+    assert done.seconds_used > 0
 
 
 @pytest.mark.usefixtures("slow_steps")
@@ -317,6 +332,24 @@ def test_a_job_that_takes_too_long_is_ended(open_sqlite: OpenStore) -> None:
     assert done.status == "failed"
     assert done.error is not None
     assert done.error.code == "time_limit"
+
+
+@pytest.mark.usefixtures("slow_steps")
+def test_the_time_of_all_attempts_counts_and_pauses_do_not(open_sqlite: OpenStore) -> None:
+    store = open_sqlite(max_job_seconds=3)
+    job = create(store, n_epochs=50)
+    with worker_process(store):
+        until(store, job, has_stepped(store, job, 10))
+        request_pause(store, DEFAULT_PROJECT, job.id)
+        until(store, job, lambda now: now.status == "paused")
+    first = get_job(store, DEFAULT_PROJECT, job.id).seconds_used
+    assert first >= 1
+    time.sleep(1)
+    resume_job(store, DEFAULT_PROJECT, job.id)
+    done = run_until_done(store, job.id, DEFAULT_PROJECT)
+    assert done.error is not None
+    assert done.error.code == "time_limit"
+    assert 3 <= done.seconds_used < 3 + first
 
 
 @pytest.mark.usefixtures("slow_steps")

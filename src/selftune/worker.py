@@ -33,6 +33,7 @@ from selftune.jobs import processes
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import (
     Lease,
+    add_seconds,
     claim,
     ended_jobs,
     fenced,
@@ -139,7 +140,7 @@ def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None
     with log_path.open("ab") as log:
         child = _start(store, lease, log)
         try:
-            ending = _watch(store, lease, child, stop)
+            ending = _watch(store, job, lease, child, stop)
         finally:
             child.kill()
             child.close()
@@ -156,28 +157,42 @@ def _start(store: Store, lease: Lease, log: IO[bytes]) -> processes.Child:
     return processes.start("selftune.worker", *arguments, environment=environment, log=log)
 
 
-def _watch(store: Store, lease: Lease, child: processes.Child, stop: threading.Event) -> Ending:
-    """Keep the lease while the child works; return why that is over."""
+def _watch(
+    store: Store, job: Job, lease: Lease, child: processes.Child, stop: threading.Event
+) -> Ending:
+    """Keep the lease while the child works, counting the time; return why that is over."""
     started = beat = time.monotonic()
+    left = store.settings.max_job_seconds - job.seconds_used
     pause_seen: float | None = None
-    while child.is_running:
+    while (ending := _ending(child, stop, started + left, pause_seen)) is None:
         now = time.monotonic()
-        if stop.is_set():
-            return "stopped"
-        if now - started > store.settings.max_job_seconds:
-            return "too long"
-        if pause_seen is not None and now - pause_seen > PAUSE_GRACE_SECONDS:
-            return "paused"
         if now - beat > min(store.settings.lease_seconds / 4, _HEARTBEAT_SECONDS):
-            beat = now
             try:
-                heartbeat(store, lease)
+                heartbeat(store, lease, seconds=now - beat)
+                beat = now
                 if pause_seen is None and is_pause_requested(store, lease):
                     pause_seen = now
             except Interrupted:
                 return "lost"
         time.sleep(_POLL_SECONDS)
-    return "ended"
+    add_seconds(store, job.id, time.monotonic() - beat)
+    return ending
+
+
+def _ending(
+    child: processes.Child, stop: threading.Event, end: float, pause_seen: float | None
+) -> Ending | None:
+    """Return why a child is to be watched no longer, if it is not."""
+    now = time.monotonic()
+    if not child.is_running:
+        return "ended"
+    if stop.is_set():
+        return "stopped"
+    if now > end:
+        return "too long"
+    if pause_seen is not None and now - pause_seen > PAUSE_GRACE_SECONDS:
+        return "paused"
+    return None
 
 
 def _settle(store: Store, lease: Lease, ending: Ending, returncode: int) -> None:

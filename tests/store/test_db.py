@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -32,6 +33,17 @@ def test_the_newest_script_is_the_revision_that_the_store_looks_for() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_a_database_of_the_first_schema_is_brought_up_to_date(any_store: Store) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with any_store.db.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    open_store(any_store.settings).close()
+    with any_store.db.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
 def test_a_store_that_is_up_to_date_opens_without_alembic(store: Store) -> None:

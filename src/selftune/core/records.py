@@ -119,6 +119,8 @@ class Job(Record):
     started_at: int | None = None
     finished_at: int | None = None
     attempts: int = 0
+    seconds_used: float = 0.0
+    """How long it has run, all attempts together."""
 
 
 class Event(Record):

@@ -44,7 +44,9 @@ class Settings(Record):
     max_training_rows: Annotated[int, Field(ge=1)] = 1_000_000
     """Most rows of a training file."""
     max_job_seconds: Annotated[int, Field(ge=1)] = 86_400
-    """Longest running time of one job."""
+    """Longest running time of one job, all its attempts together; pauses do not count."""
+    keep_logs_days: Annotated[int, Field(ge=0)] = 30
+    """How long the log of a job is kept after its end."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
     """Requests a project may send in a minute; the rate-limit headers count it down."""
     tokens_per_minute: Annotated[int, Field(ge=1)] = 100_000_000

@@ -99,13 +99,15 @@ def list_jobs(store: Store, project_id: str, kind: str, wanted: JobQuery) -> Pag
     return page_of([_job(row, found.get(row.id)) for row in rows], wanted.limit)
 
 
-def ended_jobs(store: Store, job_ids: list[str]) -> set[str]:
-    """Return which of these jobs have ended for good."""
+def ended_jobs(store: Store, job_ids: list[str], *, before: int | None = None) -> set[str]:
+    """Return which of these jobs have ended for good, and before a time if there is one."""
     ended: set[str] = set()
     with store.db.read() as connection:
         for start in range(0, len(job_ids), _BATCH):
             chunk = jobs.c.id.in_(job_ids[start : start + _BATCH])
             query = select(jobs.c.id).where(chunk, jobs.c.status.in_(TERMINAL))
+            if before is not None:
+                query = query.where(jobs.c.finished_at < before)
             ended |= set(connection.execute(query).scalars())
     return ended
 
@@ -186,8 +188,8 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
         return _get(connection, row.id, None), lease
 
 
-def heartbeat(store: Store, lease: Lease) -> None:
-    """Lengthen a lease.
+def heartbeat(store: Store, lease: Lease, *, seconds: float = 0.0) -> None:
+    """Lengthen a lease, and count the time that the job has run since the last time.
 
     Raises:
         LeaseLost: the job belongs to another worker now.
@@ -197,8 +199,18 @@ def heartbeat(store: Store, lease: Lease) -> None:
         connection.execute(
             jobs.update()
             .where(jobs.c.id == lease.job_id)
-            .values(lease_expires_at=store.clock() + store.settings.lease_seconds)
+            .values(
+                lease_expires_at=store.clock() + store.settings.lease_seconds,
+                seconds_used=jobs.c.seconds_used + seconds,
+            )
         )
+
+
+def add_seconds(store: Store, job_id: str, seconds: float) -> None:
+    """Count time that a job has run, whether it still does or not."""
+    with store.db.write() as connection:
+        spent = jobs.c.seconds_used + seconds
+        connection.execute(jobs.update().where(jobs.c.id == job_id).values(seconds_used=spent))
 
 
 def is_pause_requested(store: Store, lease: Lease) -> bool:

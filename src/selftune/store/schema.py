@@ -122,6 +122,7 @@ jobs = Table(
     Column("started_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("attempts", Integer, nullable=False),
+    Column("seconds_used", Float, nullable=False, server_default="0"),
     Column("lease_token", String(64)),
     Column("lease_owner", String(200), index=True),
     Column("lease_expires_at", Float),

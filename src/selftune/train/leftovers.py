@@ -7,6 +7,7 @@ from selftune.jobs.queue import ended_jobs
 from selftune.store.models import folders_in_use
 from selftune.store.store import Store
 
+_DAY = 86_400
 STEP_MARK = "-step-"
 """Between the job and the step in the name of a model's folder."""
 
@@ -17,7 +18,7 @@ def forget_run(store: Store, job_id: str) -> None:
 
 
 def remove_leftovers(store: Store) -> None:
-    """Remove the scratch of ended jobs, and model folders that they wrote but never recorded."""
+    """Remove the scratch of ended jobs, models that they never recorded, and logs of long ago."""
     runs = [path.name for path in store.folder("runs").iterdir()]
     for job_id in ended_jobs(store, runs):
         forget_run(store, job_id)
@@ -28,6 +29,15 @@ def remove_leftovers(store: Store) -> None:
     for name, job_id in folders.items():
         if job_id in ended and f"models/{name}" not in in_use:
             shutil.rmtree(store.root / "models" / name, ignore_errors=True)
+    _remove_old_logs(store)
+
+
+def _remove_old_logs(store: Store) -> None:
+    """Remove the logs of jobs that ended long ago; a server's own logs are not named after jobs."""
+    logs = {path.stem: path for path in store.folder("logs").glob("*.log")}
+    before = store.now() - store.settings.keep_logs_days * _DAY
+    for job_id in ended_jobs(store, sorted(logs), before=before):
+        logs[job_id].unlink(missing_ok=True)
 
 
 def _model_folders(store: Store) -> list[Path]:
