@@ -120,3 +120,21 @@ def test_a_boundary_that_no_parser_takes(store: Store, path: str) -> None:
         path = f"uploads/{opened['id']}/parts"
     headers = {"content-type": LONG_BOUNDARY}
     assert_refused(asked(store, "POST", path, content=b"--B--", headers=headers), 400)
+
+
+@pytest.mark.parametrize(
+    "integration",
+    [
+        {},
+        {"type": "wandb"},
+        {"type": "nope", "wandb": {"project": "p"}},
+        {"type": "wandb", "wandb": {"project": None}},
+        {"type": "wandb", "wandb": {"project": "p", "entity": False}},
+        {"type": "wandb", "wandb": {"project": "p", "tags": [1]}},
+    ],
+)
+def test_an_integration_that_could_not_be_echoed(store: Store, integration: Any) -> None:
+    body = {"model": "selftune/fake", "training_file": "file-1", "integrations": [integration]}
+    refused = asked(store, "POST", "fine_tuning/jobs", json=body)
+    assert_refused(refused, 400)
+    assert refused.json()["error"]["param"].startswith("integrations.0")

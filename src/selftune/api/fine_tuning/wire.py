@@ -49,6 +49,22 @@ class Method(BaseModel):
     supervised: Supervised | None = None
 
 
+class Wandb(BaseModel):
+    """Where Weights & Biases would show a job."""
+
+    project: Storable
+    name: Storable | None = None
+    entity: Storable | None = None
+    tags: list[Storable] | None = None
+
+
+class Integration(BaseModel):
+    """A service that a job reports to."""
+
+    type: Literal["wandb"]
+    wandb: Wandb
+
+
 class CreateJob(BaseModel):
     """The body of a create."""
 
@@ -63,7 +79,7 @@ class CreateJob(BaseModel):
         Annotated[dict[Annotated[Storable, Field(max_length=64)], Text], Field(max_length=16)]
         | None
     ) = None
-    integrations: Annotated[list[dict[str, Any]], Field(max_length=5)] | None = None
+    integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
 
     def request(self) -> FinetuneRequest:
         """Return what to create. When both are given, `method` wins over `hyperparameters`."""
@@ -86,7 +102,9 @@ class CreateJob(BaseModel):
             hyperparameters=(numbers or Numbers()).resolved(),
             method_given=self.method is not None,
             metadata=self.metadata,
-            integrations=tuple(self.integrations or ()),
+            integrations=tuple(
+                each.model_dump(exclude_none=True) for each in self.integrations or ()
+            ),
         )
 
 
@@ -104,7 +122,7 @@ def job_json(job: Job, caller: Identity) -> dict[str, Any]:
         "fine_tuned_model": state["fine_tuned_model"] if succeeded else None,
         "finished_at": job.finished_at,
         "hyperparameters": numbers,
-        "integrations": [_integration(each) for each in spec.integrations],
+        "integrations": spec.integrations,
         "metadata": job.metadata,
         "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
         "model": spec.model,
@@ -119,13 +137,6 @@ def job_json(job: Job, caller: Identity) -> dict[str, Any]:
         "user_provided_suffix": spec.suffix,
         "validation_file": spec.validation_file,
     }
-
-
-def _integration(given: dict[str, Any]) -> dict[str, Any]:
-    """Echo what was asked, in the shape that OpenAI answers."""
-    inner = given.get("wandb")
-    wandb = inner if isinstance(inner, dict) else {}
-    return {"type": "wandb", "wandb": {"project": "", **wandb}}
 
 
 def _error(job: Job) -> dict[str, Any]:
