@@ -6,6 +6,7 @@ one core and the load generator on another; the store has some hundred jobs.
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,17 +44,26 @@ _WORDS = [
 ]
 
 
-def import_seconds() -> float:
-    """Return the median time that importing the API adds to a bare Python."""
+def import_seconds() -> dict[str, float]:
+    """Return the median time that importing the API adds to a bare Python: by the clock, and CPU."""
 
-    def once(code: str) -> float:
-        started = time.perf_counter()
+    def once(code: str) -> tuple[float, float]:
+        started, spent = time.perf_counter(), _children_seconds()
         subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - started
+        return time.perf_counter() - started, _children_seconds() - spent
 
     once("import selftune.api.app")  # byte code and disk cache
     pairs = [(once("import selftune.api.app"), once("pass")) for _ in range(IMPORTS)]
-    return round(statistics.median(whole for whole, _ in pairs) - min(bare for _, bare in pairs), 3)
+    added = [(whole[0] - bare[0], whole[1] - bare[1]) for whole, bare in pairs]
+    return {
+        "clock": round(statistics.median(clock for clock, _ in added), 3),
+        "processor": round(statistics.median(processor for _, processor in added), 3),
+    }
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def fill(home: Path) -> list[str]:
@@ -182,7 +192,7 @@ def main() -> int:
             write_large(Path(folder) / "large.jsonl")
             uploaded = upload(server, Path(folder) / "large.jsonl")
     holds = {
-        "import_seconds < 0.6": imports < 0.6,
+        "import_seconds < 0.6": imports["clock"] < 0.6,
         "rss_mb < 150": max(idle, after) < 150,
         "per_second >= 500": all(each["per_second"] >= 500 for each in rate.values()),
         "peak_mb of a 200 MB upload < 150": uploaded["peak_mb"] < 150,
