@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.quality.extraction import Chat, make_extraction
 
 from selftune.core.records import Hyperparameters
 from selftune.models.sampler import Prompt, Sampling
@@ -32,7 +33,6 @@ AUTO = Hyperparameters()
 SEEDS = range(5)
 FOLDS = 5
 
-Chat = list[dict[str, Any]]
 Report = dict[str, Any]
 
 
@@ -226,6 +226,25 @@ def persona(data: Path) -> Report:
     return report
 
 
+def extraction(data: Path) -> Report:
+    """Measure exact JSON of names that no training row has; 300 rows made by a seed, 90 asked."""
+    del data
+    made = make_extraction()
+    model = Tuned(made.train)
+    report: Report = {
+        "n_train": len(made.train),
+        "base": _exact(Tuned(None), [*made.known, *made.new]),
+        "tuned": _exact(model, [*made.known, *made.new]),
+        "tuned_known_wordings": _exact(model, made.known),
+        "tuned_new_wordings": _exact(model, made.new),
+    }
+    return report | {"tune_seconds": model.seconds, "said": model.said}
+
+
+def _exact(model: Tuned, chats: Sequence[Chat]) -> float:
+    return share(model.answers(row[:-1] for row in chats), [row[-1]["content"] for row in chats])
+
+
 def _keywords(answer: str, keywords: Sequence[str]) -> float:
     """Return the set's own credit: half of the keywords is enough, two fifths give 0.7."""
     covered = sum(word.lower() in answer.lower() for word in keywords) / len(keywords)
@@ -271,6 +290,7 @@ SETS = {
     "prices": prices,
     "persona": persona,
     "banking77": banking77,
+    "extraction": extraction,
 }
 
 

@@ -104,3 +104,12 @@ def child_environment(settings: Settings) -> dict[str, str]:
 def read_variable(name: str) -> str | None:
     """Return one environment variable that is not a setting, such as a parent's message."""
     return os.environ.get(name)
+
+
+def let_threads_sleep() -> None:
+    """Make torch's threads sleep, not spin, while they wait for each other.
+
+    They wait after every operation. Spinning, two trainings on two cores were nine times slower
+    than one (docs/log.md). The variable is read when torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -37,6 +37,13 @@ def token_bytes(token: int) -> bytes:
     return cast(bytes, _encoding().decode_single_token_bytes(token))
 
 
+@cache
+def byte_tokens() -> tuple[int, ...]:
+    """Return the token of each of the 256 bytes."""
+    single = {token_bytes(token): token for token in range(256)}
+    return tuple(single[bytes([value])] for value in range(256))
+
+
 def decode(tokens: Sequence[int]) -> str:
     """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
     return b"".join(token_bytes(token) for token in tokens).decode("utf-8", errors="replace")

@@ -101,3 +101,10 @@ def mean_pool(hidden: np.ndarray, mask: np.ndarray) -> np.ndarray:
     means = (hidden * weights).sum(1) / np.maximum(weights.sum(1), 1)
     unit: np.ndarray = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     return unit
+
+
+def unit_mean(states: np.ndarray) -> np.ndarray:
+    """Return the unit vector of one text's states, as `mean_pool` does."""
+    mask = np.ones((1, len(states)), np.int64)
+    vector: np.ndarray = mean_pool(states[None], mask)[0]
+    return vector

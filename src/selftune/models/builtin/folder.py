@@ -3,6 +3,7 @@
 model.json            what it is and how it reads; SHA-256 of the others
 head.safetensors      the head's arrays
 answers.json          the answers it can give, and texts it compares with
+decoder.safetensors   only when it writes answers of its own
 encoder.safetensors   only when the encoder was tuned
 """
 
@@ -11,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from selftune.core.errors import InvalidInput
@@ -20,6 +21,8 @@ from selftune.models.builtin.reading import Reading
 from selftune.models.builtin.weights import SHA256, Arrays
 
 MANIFEST = "model.json"
+Kind = Literal["labels", "passages", "numbers", "written"]
+"""Which head chooses among trained answers; `written` is a decoder alone."""
 
 
 class Manifest(Record):
@@ -29,8 +32,12 @@ class Manifest(Record):
     base: Literal["selftune/minilm"] = "selftune/minilm"
     base_sha256: str = SHA256
     tokenizer: Literal["o200k_base"] = "o200k_base"
-    kind: Literal["labels", "passages", "numbers"]
+    kind: Kind
     reading: Reading
+    answers_weight: float = 1.0
+    """Chance that the answer is one of the trained ones; the rest is the decoder's."""
+    longest: int = 0
+    """Tokens after which the decoder must end."""
     precision: Literal["int8", "float32"]
     """Of the encoder while serving: int8 where it changed no answer of the training file."""
     sha256: dict[str, str]
@@ -41,12 +48,15 @@ class ModelFiles(Record):
 
     model_config = Record.model_config | {"arbitrary_types_allowed": True}
 
-    kind: Literal["labels", "passages", "numbers"]
+    kind: Kind
     reading: Reading
-    precision: Literal["int8", "float32"]
-    head: Arrays
-    config: dict[str, Any]
-    encoder: Arrays | None
+    precision: Literal["int8", "float32"] = "float32"
+    head: Arrays = Field(default_factory=dict)
+    config: dict[str, Any] = Field(default_factory=dict)
+    encoder: Arrays | None = None
+    decoder: Arrays | None = None
+    longest: int = 0
+    answers_weight: float = 1.0
 
 
 def save_model(folder: Path, model: ModelFiles) -> None:
@@ -54,11 +64,17 @@ def save_model(folder: Path, model: ModelFiles) -> None:
     save_file(model.head, folder / "head.safetensors")
     text = json.dumps(model.config, ensure_ascii=False)
     (folder / "answers.json").write_text(text, encoding="utf-8")
-    if model.encoder is not None:
-        save_file(model.encoder, folder / "encoder.safetensors")
+    for name, arrays in (("encoder", model.encoder), ("decoder", model.decoder)):
+        if arrays is not None:
+            save_file(arrays, folder / f"{name}.safetensors")
     hashes = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
     manifest = Manifest(
-        kind=model.kind, reading=model.reading, precision=model.precision, sha256=hashes
+        kind=model.kind,
+        reading=model.reading,
+        answers_weight=model.answers_weight,
+        longest=model.longest,
+        precision=model.precision,
+        sha256=hashes,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
 
@@ -84,14 +100,21 @@ def load_model(folder: Path) -> ModelFiles:
                 "SHA-256 is not the one in model.json. Restore it, or train the model again.",
                 code="model_corrupt",
             )
-    tuned = "encoder.safetensors" in manifest.sha256
+    parts = {
+        name: load_file(folder / f"{name}.safetensors")
+        for name in ("encoder", "decoder")
+        if f"{name}.safetensors" in manifest.sha256
+    }
     return ModelFiles(
         kind=manifest.kind,
         reading=manifest.reading,
         precision=manifest.precision,
         head=load_file(folder / "head.safetensors"),
         config=json.loads((folder / "answers.json").read_text(encoding="utf-8")),
-        encoder=load_file(folder / "encoder.safetensors") if tuned else None,
+        encoder=parts.get("encoder"),
+        decoder=parts.get("decoder"),
+        longest=manifest.longest,
+        answers_weight=manifest.answers_weight,
     )
 
 

@@ -24,6 +24,11 @@ def generate(distribution: Distribution, sampling: Sampling) -> tuple[Choice, ..
     return tuple(_answer(distribution, sampling, index) for index in range(sampling.n))
 
 
+def likeliest(distribution: Distribution) -> str:
+    """Return the answer that taking the likeliest token each time gives."""
+    return generate(distribution, Sampling(temperature=0))[0].text
+
+
 def _answer(distribution: Distribution, sampling: Sampling, index: int) -> Choice:
     seed = None if sampling.seed is None else [abs(sampling.seed), index]
     random = np.random.default_rng(seed) if sampling.temperature > 0 else None

@@ -33,6 +33,21 @@ class Distribution(Protocol):
         ...
 
 
+def text_probability(distribution: Distribution, text: str) -> float:
+    """Return the probability of a text in its canonical tokens, end included."""
+    state: object | None = distribution.start()
+    product = 1.0
+    for token in (*encode(text), END):
+        tokens, probabilities = distribution.following(state)
+        at = int(np.searchsorted(tokens, token))
+        if at == len(tokens) or tokens[at] != token or probabilities[at] == 0:
+            return 0.0
+        product *= float(probabilities[at])
+        if token != END:
+            state = distribution.advance(state, token)
+    return product
+
+
 @dataclass(frozen=True)
 class _Node:
     """The answers with one prefix: a range of the sorted paths, and the depth of the prefix."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from selftune.core.records import Record, Usage
 from selftune.models.builtin.generate import generate
-from selftune.models.builtin.model import BaseModel, Embedded, TunedModel
+from selftune.models.builtin.model import BaseModel, Embedded, load_tuned
 from selftune.models.sampler import Completion, Finish, Prompt, Token
 from selftune.models.tokens import TOKENS_PER_REPLY, count_messages
 
@@ -27,7 +27,7 @@ def build(params: Params) -> "BuiltinSampler":
     """Load the model."""
     if params.folder is None:
         return BuiltinSampler(BaseModel(params.cache, threads=params.threads))
-    return BuiltinSampler(TunedModel(params.folder, params.cache, threads=params.threads))
+    return BuiltinSampler(load_tuned(params.folder, params.cache, threads=params.threads))
 
 
 class BuiltinSampler:

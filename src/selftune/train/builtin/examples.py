@@ -3,13 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from selftune.models.builtin.heads import PLACE, parse_number
+from selftune.models.builtin.heads import parse_number
 from selftune.models.builtin.reading import Reading, choose_reading, label_descriptions, read
 from selftune.models.builtin.words import words
 from selftune.models.tokens import content_text, count_messages
@@ -54,6 +54,22 @@ class Examples:
         """Return how many groups there are."""
         return int(self.group_of.max()) + 1
 
+    @property
+    def unseen(self) -> float:
+        """Return the chance that a next answer is of no group seen: Good-Turing's estimate."""
+        counts = np.bincount(self.row_groups)
+        return float((counts == 1).sum() / len(self.texts))
+
+    def subset(self, kept: np.ndarray) -> "Examples":
+        """Return some of the rows; answers and groups keep their numbers."""
+        rows = np.flatnonzero(kept)
+        return replace(
+            self,
+            texts=[self.texts[row] for row in rows],
+            targets=[self.targets[row] for row in rows],
+            answer_of=self.answer_of[rows],
+        )
+
     def group_text(self, group: int) -> str:
         """Return what describes a group: its description in the prompt, or its answer."""
         first = self.answers[int(np.flatnonzero(self.group_of == group)[0])]
@@ -66,14 +82,13 @@ class Examples:
         return "labels" if self.groups <= _GROUPS_PER_ROW * len(self.texts) else "passages"
 
     def _are_numbers(self) -> bool:
-        """Tell amounts from labels that happen to be numbers: labels are bare and come again."""
+        """Tell amounts from labels that hold a number: amounts are mostly all different."""
         parsed = [parse_number(target) for target in self.targets]
         shapes = Counter((p[1], p[2]) for p in parsed if p is not None and p[0] > 0)
         if not shapes or len(self.answers) < _LEAST_NUMBERS:
             return False
-        (template, decimals), times = shapes.most_common(1)[0]
-        is_bare = template == PLACE and decimals == 0
-        if is_bare and len(self.answers) <= _DISTINCT_SHARE * len(self.targets):
+        ((_, decimals), times) = shapes.most_common(1)[0]
+        if decimals == 0 and len(self.answers) <= _DISTINCT_SHARE * len(self.targets):
             return False
         return times >= _NUMBER_SHARE * len(self.targets)
 

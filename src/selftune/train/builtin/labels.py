@@ -12,6 +12,7 @@ from selftune.models.builtin.words import buckets, features, inverse_frequencies
 from selftune.models.tokens import encode
 from selftune.train.builtin.examples import Examples
 from selftune.train.builtin.network import EncoderNetwork, pad
+from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer
 from selftune.train.builtin.task import Plan, Scores, overlap
 
 SCALE = 20.0
@@ -112,8 +113,7 @@ class LabelTask:
         kept: dict[str, Tensor] = {"head": self._head, "bias": self._bias, "scale": self._scale}
         if self._network is not None:
             kept |= {f"network.{k}": v for k, v in self._network.layers.state_dict().items()}
-        for number, moments in self._optimizer.state_dict()["state"].items():
-            kept |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        kept |= optimizer_state(self._optimizer)
         kept["random"] = torch.get_rng_state()
         return {name: value.detach().numpy().copy() for name, value in kept.items()}
 
@@ -128,13 +128,7 @@ class LabelTask:
             prefix = "network."
             layers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             self._network.layers.load_state_dict(layers)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, what = name.split(".")
-                moments.setdefault(int(number), {})[what] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        restore_optimizer(self._optimizer, tensors)
         torch.set_rng_state(tensors["random"])
 
     def _logits(self, rows: list[int]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,16 +85,3 @@ def pad(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         ids[index, : len(row)] = torch.tensor(row)
         mask[index, : len(row)] = True
     return ids, mask
-
-
-def epoch_batches(
-    lengths: Sequence[int], size: int, random: np.random.Generator
-) -> list[list[int]]:
-    """Return one epoch's batches: shuffled, with rows of like length together to pad little."""
-    order = random.permutation(len(lengths))
-    pool = 16 * size
-    batches: list[list[int]] = []
-    for start in range(0, len(order), pool):
-        near = sorted(order[start : start + pool].tolist(), key=lengths.__getitem__)
-        batches += [near[at : at + size] for at in range(0, len(near), size)]
-    return [batches[index] for index in random.permutation(len(batches))]

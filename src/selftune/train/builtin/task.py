@@ -1,13 +1,15 @@
 """What the training loop asks of a kind of model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from selftune.core.records import Hyperparameters
 from selftune.models.builtin.folder import ModelFiles
 from selftune.models.builtin.weights import Arrays
-from selftune.train.engine import Resolved
+from selftune.train.engine import Resolved, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Usual:
+    """What `auto` means where nothing else is known."""
+
+    epochs: int
+    batch: int
+
+
+TUNED, FROZEN, PASSAGES, NUMBERS = Usual(5, 16), Usual(10, 64), Usual(3, 16), Usual(1, 64)
+
+
+@dataclass(frozen=True)
 class Scores:
     """How well a batch or a file is answered."""
 
@@ -48,8 +61,8 @@ class Scores:
     """Share of tokens of the answer that the likeliest answer has at the same place."""
 
 
-class Task(Protocol):
-    """One model in training."""
+class Learner(Protocol):
+    """What learns from batches."""
 
     lengths: list[int]
     """Of each row, for batches of like length."""
@@ -57,6 +70,10 @@ class Task(Protocol):
     def step(self, rows: list[int], index: int, plan: Plan) -> Scores:
         """Learn from one batch; return how well it was answered before."""
         ...
+
+
+class Task(Learner, Protocol):
+    """One model in training."""
 
     def evaluate(self, texts: list[str], targets: list[str]) -> Scores:
         """Answer rows that are not learned from."""
@@ -82,6 +99,8 @@ class Choice:
     values: dict[str, Resolved]
     variant: str
     """`frozen` or `tuned` for labels; empty where there is one way only."""
+    answers_weight: float = 1.0
+    """Chance that an answer is one of the trained ones; less than one needs the decoder."""
 
     def number(self, name: str) -> float:
         """Return one hyperparameter."""
@@ -99,3 +118,44 @@ def overlap(likeliest: list[int], wanted: list[int]) -> float:
 def folds(rows: int, count: int, seed: int) -> np.ndarray:
     """Return each row's fold, drawn at random."""
     return np.random.default_rng(seed).permutation(rows) % count
+
+
+def epoch_batches(
+    lengths: Sequence[int], size: int, random: np.random.Generator
+) -> list[list[int]]:
+    """Return one epoch's batches: shuffled, with rows of like length together to pad little."""
+    order = random.permutation(len(lengths))
+    pool = 16 * size
+    batches: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        near = sorted(order[start : start + pool].tolist(), key=lengths.__getitem__)
+        batches += [near[at : at + size] for at in range(0, len(near), size)]
+    return [batches[index] for index in random.permutation(len(batches))]
+
+
+def train_quietly(task: Learner, plan: Plan, run: TrainingRun) -> None:
+    """Train without a story; stops when the job must stop."""
+    index = 0
+    for epoch in range(plan.n_epochs):
+        random = np.random.default_rng([plan.seed, epoch])
+        for rows in epoch_batches(task.lengths, plan.batch_size, random):
+            run.check()
+            task.step(rows, index, plan)
+            index += 1
+
+
+def filled(wanted: Hyperparameters, usual: Usual, reason: str, variant: str = "") -> Choice:
+    """Return the choice in which what the caller left to us has these values, for this reason."""
+    defaults: dict[str, int | float] = {
+        "n_epochs": usual.epochs,
+        "batch_size": usual.batch,
+        "learning_rate_multiplier": 1.0,
+    }
+    values = {}
+    for name, default in defaults.items():
+        asked = getattr(wanted, name)
+        if asked == "auto":
+            values[name] = Resolved(value=default, reason=f"auto: {reason}")
+        else:
+            values[name] = Resolved(value=asked, reason="asked for")
+    return Choice(values, variant)

@@ -13,21 +13,20 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from selftune.core.records import Record
-from selftune.models.builtin.encoder import Encoder, split_pieces
+from selftune.models.builtin.encoder import Encoder
 from selftune.models.builtin.folder import ModelFiles, load_model, save_model
-from selftune.models.builtin.generate import generate
+from selftune.models.builtin.generate import likeliest
 from selftune.models.builtin.graphs import base_encoder, tuned_encoder
-from selftune.models.builtin.heads import load_head
-from selftune.models.builtin.tree import Distribution
+from selftune.models.builtin.model import TunedModel
 from selftune.models.builtin.weights import Arrays, pretrained
-from selftune.models.sampler import Sampling
 from selftune.train.builtin.examples import Examples, load_examples
 from selftune.train.builtin.labels import LabelTask
-from selftune.train.builtin.network import EncoderNetwork, epoch_batches
+from selftune.train.builtin.network import EncoderNetwork
 from selftune.train.builtin.numbers import NumberTask
 from selftune.train.builtin.passages import PassageTask
 from selftune.train.builtin.selection import choose
-from selftune.train.builtin.task import Choice, Plan, Scores, Task
+from selftune.train.builtin.task import Choice, Plan, Scores, Task, epoch_batches
+from selftune.train.builtin.written import WritingTask
 from selftune.train.engine import (
     Resolved,
     StepMetrics,
@@ -135,7 +134,7 @@ class _Training:
         def write_model(folder: Path) -> None:
             files = task.files()
             precision = "float32"
-            if step == metrics.total_steps:
+            if step == metrics.total_steps and files.decoder is None:
                 precision = self._precision(files, task.lengths)
             save_model(folder, files.model_copy(update={"precision": precision}))
 
@@ -146,16 +145,17 @@ class _Training:
         self._run.checkpoint(metrics, epoch, write_model, write_state)
 
     def _precision(self, files: ModelFiles, lengths: list[int]) -> str:
-        """Return int8 if the 8-bit encoder gives every checked row the same answer."""
+        """Return int8 if the 8-bit encoder gives every checked row the same answer.
+
+        A decoder writes from the encoder's states, not from an answer that is far from the next
+        best, so its encoder stays exact.
+        """
         rows = int((np.cumsum(lengths) <= CHECKED_PIECES).sum())
         texts = self._examples.texts[: max(1, rows)]
         answers = []
         for precision in ("float32", "int8"):
-            encoder = self._encoder_of(files, precision)
-            vectors = encoder.embed_pieces(split_pieces(texts, files.reading.pieces))
-            head = load_head(files.kind, files.head, files.config)
-            found = head.distributions(vectors, texts)
-            answers.append([_likeliest(distribution) for distribution in found])
+            model = TunedModel(files, self._encoder_of(files, precision))
+            answers.append([likeliest(found) for found in model.of_texts(texts)])
         return "int8" if answers[0] == answers[1] else "float32"
 
     def _encoder_of(self, files: ModelFiles, precision: str) -> Encoder:
@@ -177,11 +177,12 @@ class _Training:
         if kept.exists():
             found = json.loads(kept.read_text("utf-8"))
             values = {name: Resolved(**value) for name, value in found["values"].items()}
-            return Choice(values, found["variant"])
+            return Choice(values, found["variant"], found["answers_weight"])
         wanted, seed = self._request.hyperparameters, self._request.seed
         choice = choose(self._examples, self._encoder, self._network, wanted, self._run, seed)
         plain = {name: value.model_dump() for name, value in choice.values.items()}
-        text = json.dumps({"values": plain, "variant": choice.variant})
+        kept_choice = {"variant": choice.variant, "answers_weight": choice.answers_weight}
+        text = json.dumps({"values": plain} | kept_choice)
         partial = kept.with_suffix(".partial")
         partial.write_text(text, "utf-8")
         partial.replace(kept)
@@ -192,10 +193,17 @@ class _Training:
         kind = examples.kind()
         if kind == "numbers":
             return self._number_task()
-        if kind == "passages":
-            return PassageTask(examples, self._encoder)
-        network = self._network() if choice.variant == "tuned" else None
-        return LabelTask(examples, self._encoder, network, self._request.seed)
+        seed = self._request.seed
+        head: Task | None = None
+        if choice.answers_weight > 0:
+            network = self._network() if choice.variant == "tuned" else None
+            if kind == "passages":
+                head = PassageTask(examples, self._encoder)
+            else:
+                head = LabelTask(examples, self._encoder, network, seed)
+            if choice.answers_weight == 1:
+                return head
+        return WritingTask(examples, self._encoder, head, choice.answers_weight, seed)
 
     def _number_task(self) -> NumberTask:
         task = NumberTask(self._examples, self._encoder)
@@ -207,8 +215,3 @@ class _Training:
 
     def _network(self) -> EncoderNetwork:
         return EncoderNetwork(pretrained() | (self._continued or {}))
-
-
-def _likeliest(distribution: Distribution) -> str:
-    """Return the likeliest answer, taken greedily."""
-    return generate(distribution, Sampling(temperature=0))[0].text
