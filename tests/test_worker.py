@@ -313,6 +313,31 @@ def test_a_paused_job_goes_on_from_its_checkpoint_and_ends_the_same(store: Store
     assert [text.split("/")[0] for text in steps] == [f"Step {n}" for n in range(1, 13)]
 
 
+@pytest.mark.usefixtures("slow_steps")
+def test_a_job_paused_in_its_first_epoch_has_a_snapshot_of_its_last_step(store: Store) -> None:
+    rows = [*ROWS] * 10
+    job = create(store, rows=rows, n_epochs=1)
+    with worker_process(store):
+        until(store, job, has_stepped(store, job, 1))
+        request_pause(store, DEFAULT_PROJECT, job.id)
+        until(store, job, lambda now: now.status == "paused")
+    steps = [text for text in messages(store, job) if text.startswith("Step ")]
+    (snapshot,) = list_checkpoints(store, job.id).data
+    assert snapshot.step == len(steps) < 30
+    assert snapshot.model.endswith(f":ckpt-step-{snapshot.step}")
+    folder = str(get_model(store, DEFAULT_PROJECT, snapshot.model).folder)
+    assert json.loads((store.root / folder / "model.json").read_bytes())["step"] == snapshot.step
+    resume_job(store, DEFAULT_PROJECT, job.id)
+    assert run_until_done(store, job.id, DEFAULT_PROJECT).status == "succeeded"
+    assert [one.step for one in list_checkpoints(store, job.id).data] == [30, snapshot.step]
+    other = run_until_done(store, create(store, rows=rows, n_epochs=1).id, DEFAULT_PROJECT)
+    mine, undisturbed = (
+        (store.root / "models" / f"{ended}-step-30" / "model.json").read_bytes()
+        for ended in (job.id, other.id)
+    )
+    assert mine == undisturbed
+
+
 def test_a_job_that_always_crashes_is_given_up(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,8 +53,9 @@ class FolderRun:
         """Remember the numbers."""
         self.said.append("; ".join(f"{k}={v.value} ({v.reason})" for k, v in values.items()))
 
-    def step(self, metrics: StepMetrics) -> None:
-        """Metrics are not kept."""
+    def step(self, metrics: StepMetrics) -> bool:
+        """Metrics are not kept, and nothing pauses this run."""
+        return False
 
     def checkpoint(
         self,

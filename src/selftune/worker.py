@@ -56,8 +56,8 @@ Ending = Literal["ended", "lost", "paused", "stopped", "too long"]
 """Why a worker no longer watches a child."""
 MAX_ATTEMPTS = 5
 """Crashes without anything new in between, before a job is given up."""
-PAUSE_GRACE_SECONDS = 30.0
-"""How long a child may take to notice that it is to pause."""
+PAUSE_GRACE_SECONDS = 120.0
+"""How long a child may take to finish its step and keep a snapshot, when it is to pause."""
 _IDLE_SECONDS = 0.2
 _POLL_SECONDS = 0.05
 _HEARTBEAT_SECONDS = 1.0

@@ -6,7 +6,7 @@ import pytest
 from tests.train.recorded import RecordedRun, folder_bytes, write_chats
 
 from selftune.core import plugins
-from selftune.core.errors import Paused
+from selftune.core.errors import LeaseLost, Paused
 from selftune.core.records import Hyperparameters
 from selftune.train import engines
 from selftune.train.engine import Engine, TrainRequest
@@ -71,10 +71,28 @@ def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
     whole = RecordedRun(tmp_path / "whole", graphs)
     build(name).train(request_of, whole)
     stopped = RecordedRun(tmp_path / "stopped", graphs, stop_at=stop_at)
-    with pytest.raises(Paused):
+    with pytest.raises(LeaseLost):
         build(name).train(request_of, stopped)
     resumed = stopped.resumed()
     build(name).train(request_of, resumed)
     assert folder_bytes(resumed.model) == folder_bytes(whole.model)
     done = {metrics.step: metrics for metrics in [*stopped.steps, *resumed.steps]}
     assert [done[metrics.step] for metrics in whole.steps] == whole.steps
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pause_at", [1, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2])
+def test_a_paused_run_keeps_a_snapshot_and_goes_on_with_the_next_step(
+    name: str, pause_at: int, request_of: TrainRequest, tmp_path: Path, graphs: Path
+) -> None:
+    whole = RecordedRun(tmp_path / "whole", graphs)
+    build(name).train(request_of, whole)
+    paused = RecordedRun(tmp_path / "paused", graphs, pause_at=pause_at)
+    with pytest.raises(Paused):
+        build(name).train(request_of, paused)
+    assert paused.model.name == f"model-{pause_at}"
+    assert set(folder_bytes(paused.model)) == set(folder_bytes(whole.model))
+    resumed = paused.resumed()
+    build(name).train(request_of, resumed)
+    assert folder_bytes(resumed.model) == folder_bytes(whole.model)
+    assert [*paused.steps, *resumed.steps] == whole.steps

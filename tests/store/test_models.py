@@ -29,7 +29,7 @@ from selftune.store.store import Store
 FINAL = "ft:base:org::abcdefgh"
 
 
-def trained(store: Store, steps: int = 4) -> Job:
+def trained(store: Store, steps: int = 4, *, steps_per_epoch: int = 1) -> Job:
     """Store a job with a checkpoint a step, the last of them the model."""
     job = Job(
         id=store.ids.new("ftjob-"),
@@ -47,7 +47,7 @@ def trained(store: Store, steps: int = 4) -> Job:
                 id=store.ids.new("ftckpt_"),
                 job_id=job.id,
                 step=step,
-                epoch=step,
+                epoch=-(-step // steps_per_epoch),
                 created_at=step,
                 model=name,
                 folder=f"models/{step}",
@@ -92,6 +92,13 @@ def test_a_retired_checkpoint_is_no_model_any_more(any_store: Store) -> None:
     assert folders_in_use(any_store) == {"models/3", "models/4"}
     with pytest.raises(NotFound):
         get_model(any_store, DEFAULT_PROJECT, f"{FINAL}:ckpt-step-1")
+
+
+def test_checkpoints_are_retired_by_epoch_however_many_it_has(any_store: Store) -> None:
+    job = trained(any_store, steps=5, steps_per_epoch=2)
+    with any_store.db.write() as connection:
+        assert set(retire_checkpoints(connection, job.id, keep=2)) == {"models/1", "models/2"}
+    assert [one.step for one in list_checkpoints(any_store, job.id).data] == [5, 4, 3]
 
 
 def test_only_finished_models_are_listed(any_store: Store) -> None:

@@ -1,19 +1,20 @@
-"""A training run in a folder, which remembers what it was told and can stop at a step."""
+"""A training run in a folder, which remembers what it was told and can stop or pause at a step."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from selftune.core.errors import Paused
+from selftune.core.errors import LeaseLost, Paused
 from selftune.train.engine import Resolved, StepMetrics
 
 
 class RecordedRun:
     """A `TrainingRun` without a job."""
 
-    def __init__(self, folder: Path, cache: Path, *, stop_at: int = 0) -> None:
-        self.folder, self.cache, self._stop_at = folder / "scratch", cache, stop_at
+    def __init__(self, folder: Path, cache: Path, *, stop_at: int = 0, pause_at: int = 0) -> None:
+        self.folder, self.cache = folder / "scratch", cache
+        self._stop_at, self._pause_at = stop_at, pause_at
         self.folder.mkdir(parents=True, exist_ok=True)
         self.resume: Path | None = None
         self.models: dict[int, Path] = {}
@@ -29,11 +30,12 @@ class RecordedRun:
         self.told.append("resolved")
         self.values = values
 
-    def step(self, metrics: StepMetrics) -> None:
+    def step(self, metrics: StepMetrics) -> bool:
         self.told.append("step")
         self.steps.append(metrics)
         if metrics.step == self._stop_at:
-            raise Paused("The test stops here.")
+            raise LeaseLost("The test stops here.")
+        return metrics.step == self._pause_at
 
     def checkpoint(
         self,
@@ -44,8 +46,10 @@ class RecordedRun:
     ) -> None:
         base = self.folder.parent
         if save_model is not None:
-            self.models[epoch] = _filled(base / f"model-{epoch}", save_model)
-        self.states[epoch] = _filled(base / f"state-{epoch}", save_state)
+            self.models[epoch] = _filled(base / f"model-{metrics.step}", save_model)
+        self.states[epoch] = _filled(base / f"state-{metrics.step}", save_state)
+        if metrics.step == self._pause_at:
+            raise Paused("The test pauses here.")
 
     def check(self) -> None:
         pass

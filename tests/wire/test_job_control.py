@@ -83,6 +83,29 @@ def test_a_snapshot_of_a_paused_job_answers(client: OpenAI, job: FineTuningJob) 
     assert ask(client, name, "question number 5") == "label 2"
 
 
+@pytest.mark.parametrize(
+    "model", ["selftune/fake", pytest.param("selftune/minilm", marks=pytest.mark.slow)]
+)
+def test_a_job_paused_in_its_first_epoch_has_a_snapshot_and_loses_no_step(
+    client: OpenAI, model: str
+) -> None:
+    file = client.files.create(file=("train.jsonl", rows(300)), purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model=model, training_file=file.id, hyperparameters={"n_epochs": 1, "batch_size": 2}
+    )
+    until(client, job, lambda _: bool(steps(client, job)))
+    paused(client, job)
+    (name,) = checkpoint_names(client, job)
+    assert name.endswith(f":ckpt-step-{len(steps(client, job))}")
+    assert ask(client, name, "question number 4").startswith("label ")
+    client.fine_tuning.jobs.resume(job.id)
+    done = ended(client, job)
+    assert done.status == "succeeded"
+    assert steps(client, job) == [f"Step {n}" for n in range(1, 151)]
+    assert checkpoint_names(client, job) == [done.fine_tuned_model, name]
+    assert ask(client, name, "question number 4").startswith("label ")
+
+
 def test_a_cancelled_job_stops_and_stays_so(client: OpenAI, job: FineTuningJob) -> None:
     gone = client.fine_tuning.jobs.cancel(job.id)
     assert gone.status == "cancelled"

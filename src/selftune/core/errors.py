@@ -81,7 +81,7 @@ class Interrupted(SelftuneError):
 
 
 class Paused(Interrupted):
-    """Someone asked for a pause; the last checkpoint is kept."""
+    """Someone asked for a pause; what was learned so far is in the last checkpoint."""
 
 
 class Cancelled(Interrupted):

@@ -33,14 +33,19 @@ def insert_checkpoint(
 
 
 def retire_checkpoints(connection: Connection, job_id: str, *, keep: int) -> tuple[str, ...]:
-    """Make all but the last `keep` servable checkpoints unservable; return their folders."""
+    """Make checkpoints of all but the last `keep` epochs unservable; return their folders.
+
+    An epoch has two or more where a job was paused in its middle.
+    """
     rows = connection.execute(
-        select(checkpoints.c.model, checkpoints.c.folder)
-        .where(checkpoints.c.job_id == job_id, checkpoints.c.servable == 1)
-        .order_by(checkpoints.c.step.desc())
+        select(checkpoints.c.model, checkpoints.c.folder, checkpoints.c.epoch).where(
+            checkpoints.c.job_id == job_id, checkpoints.c.servable == 1
+        )
     ).all()
-    old = [row.model for row in rows[keep:]]
-    if old:
+    kept = sorted({row.epoch for row in rows})[-keep:]
+    retired = [row for row in rows if row.epoch not in kept]
+    if retired:
+        old = [row.model for row in retired]
         connection.execute(
             checkpoints.update()
             .where(checkpoints.c.job_id == job_id, checkpoints.c.model.in_(old))
@@ -48,7 +53,7 @@ def retire_checkpoints(connection: Connection, job_id: str, *, keep: int) -> tup
         )
         connection.execute(permissions.delete().where(permissions.c.model.in_(old)))
         connection.execute(models.delete().where(models.c.id.in_(old)))
-    return tuple(row.folder for row in rows[keep:])
+    return tuple(row.folder for row in retired)
 
 
 def last_state(store: Store, job_id: str) -> str | None:

@@ -57,7 +57,8 @@ class TrainingRun(Protocol):
 
     What it is told is durable when the call returns; steps, at the latest, with the next checkpoint.
     Calls are idempotent by `key` or `step`: a resumed run may repeat what it already reported and
-    nothing is doubled. Every call raises `Interrupted` when the job must stop now.
+    nothing is doubled. Every call raises `Interrupted` when the job must stop now, but nothing that
+    was learned is lost to a pause: `step` asks for a checkpoint, and that raises `Paused`.
     """
 
     folder: Path
@@ -75,8 +76,8 @@ class TrainingRun(Protocol):
         """Say which number stands for each hyperparameter, once, before the first step."""
         ...
 
-    def step(self, metrics: StepMetrics) -> None:
-        """Report one optimiser step."""
+    def step(self, metrics: StepMetrics) -> bool:
+        """Report one optimiser step; True asks for a checkpoint now, because the job is to pause."""
         ...
 
     def checkpoint(
@@ -88,8 +89,9 @@ class TrainingRun(Protocol):
     ) -> None:
         """Keep a complete state.
 
-        `save_model` writes a servable model folder (None between epochs), `save_state` what
-        resuming needs; each gets an empty folder, renamed in place when whole.
+        `epoch` counts from one; at a pause it is the one under way. `save_model` writes a servable
+        model folder (None keeps the state only), `save_state` what resuming needs; each gets an
+        empty folder, renamed in place when whole.
         """
         ...
 

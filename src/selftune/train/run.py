@@ -21,8 +21,8 @@ from selftune.store.store import Store
 from selftune.train.engine import Resolved, StepMetrics
 from selftune.train.leftovers import STEP_MARK
 
-KEPT_CHECKPOINTS = 3
-"""OpenAI keeps those of the last three epochs."""
+KEPT_EPOCHS = 3
+"""OpenAI keeps the checkpoints of the last three epochs."""
 MODEL_FILE = "selftune.json"
 """In each model's folder: its name and the engine that made it, for use without the database."""
 _FLUSH_SECONDS = 0.2
@@ -39,6 +39,7 @@ class JobRun:
         self._flushed = self._checked = float("-inf")
         self._first: tuple[float, int] | None = None
         self._finish: int | None = None
+        self._is_pausing = False
         self._base = store.folder("runs") / job.id
         self.folder = self._base / "scratch"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,8 +63,8 @@ class JobRun:
         said = "; ".join(f"{name}={v.value} ({v.reason})" for name, v in values.items())
         self.note("hyperparameters", f"Hyperparameters: {said}")
 
-    def step(self, metrics: StepMetrics) -> None:
-        """Report one optimiser step."""
+    def step(self, metrics: StepMetrics) -> bool:
+        """Report one optimiser step; return whether to keep a checkpoint now, for a pause."""
         self._waiting.append(
             NewEvent(
                 key=f"step-{metrics.step}",
@@ -75,7 +76,7 @@ class JobRun:
         self._estimate(metrics)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS:
             self.flush()
-        self.check()
+        return self._must_pause()
 
     def checkpoint(
         self,
@@ -84,7 +85,10 @@ class JobRun:
         save_model: Callable[[Path], None] | None,
         save_state: Callable[[Path], None],
     ) -> None:
-        """Keep a complete state on disk, then record it."""
+        """Keep a complete state on disk, then record it; a pause begins here.
+
+        After the last step there is nothing to pause: the job succeeds.
+        """
         self.flush()
         state = self._place("state", metrics.step, save_state)
         is_last = metrics.step == metrics.total_steps
@@ -104,14 +108,12 @@ class JobRun:
         )
         self._remove(self._record(record, state, is_last=is_last))
         self._remove_old_states(keep=state)
-        self.check()
+        if not is_last:
+            self.check()
 
     def check(self) -> None:
-        """Raise if the job must stop now; asks the database at most five times a second."""
-        if time.monotonic() - self._checked < _CHECK_SECONDS:
-            return
-        self._checked = time.monotonic()
-        if is_pause_requested(self._store, self._lease):
+        """Raise if the job must stop now."""
+        if self._must_pause():
             self.flush()
             raise Paused("The job was paused.", code="paused")
 
@@ -139,6 +141,13 @@ class JobRun:
             created_at=self._store.now(),
         )
 
+    def _must_pause(self) -> bool:
+        """Ask the database, at most five times a second, until the answer is yes."""
+        if not self._is_pausing and time.monotonic() - self._checked >= _CHECK_SECONDS:
+            self._checked = time.monotonic()
+            self._is_pausing = is_pause_requested(self._store, self._lease)
+        return self._is_pausing
+
     def _record(self, record: Checkpoint, state: str, *, is_last: bool) -> tuple[str, ...]:
         """Store a checkpoint with its event; return the folders that are needed no more."""
         servable = bool(record.folder)
@@ -156,7 +165,7 @@ class JobRun:
                 )
                 event = NewEvent(key=f"checkpoint-{record.step}", message=message)
                 append_events(self._store, connection, job.id, (event,))
-            return retire_checkpoints(connection, job.id, keep=KEPT_CHECKPOINTS)
+            return retire_checkpoints(connection, job.id, keep=KEPT_EPOCHS)
 
     def _place_model(self, name: str, step: int, save: Callable[[Path], None]) -> str:
         def save_with_name(folder: Path) -> None:

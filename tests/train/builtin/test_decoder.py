@@ -172,7 +172,7 @@ def request_for(folder: Path, rows: list[tuple[str, str]], epochs: int) -> Train
 
 
 @pytest.mark.slow
-def test_the_engine_decides_to_write_and_a_stopped_run_ends_with_the_same_bytes(
+def test_the_engine_decides_to_write_and_a_paused_run_ends_with_the_same_bytes(
     tmp_path: Path, encoder: Encoder
 ) -> None:
     request = request_for(tmp_path, ROWS, epochs=16)
@@ -183,10 +183,10 @@ def test_the_engine_decides_to_write_and_a_stopped_run_ends_with_the_same_bytes(
     assert whole.steps[-1].train_loss < whole.steps[0].train_loss / 10
     model = TunedModel(files, encoder)
     assert json.loads(likeliest(model.of_texts(["Quim Vale moves to Lyon."])[0]))["town"] == "Lyon"
-    stopped = RecordedRun(tmp_path / "stopped", tmp_path, stop_at=whole.steps[-1].total_steps - 1)
+    paused = RecordedRun(tmp_path / "paused", tmp_path, pause_at=whole.steps[-1].total_steps - 1)
     with pytest.raises(Paused):
-        engines.build(engines.Params()).train(request, stopped)
-    resumed = stopped.resumed()
+        engines.build(engines.Params()).train(request, paused)
+    resumed = paused.resumed()
     engines.build(engines.Params()).train(request, resumed)
     assert folder_bytes(resumed.model) == folder_bytes(whole.model)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.train.recorded import RecordedRun, write_chats
+from tests.train.recorded import RecordedRun, folder_bytes, write_chats
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, Paused
 from selftune.core.records import Hyperparameters
 from selftune.models.sampler import Completion, Prompt, Sampler, Sampling
 from selftune.models.samplers import builtin as samplers
@@ -49,7 +49,14 @@ def tune(
     wanted: Hyperparameters = Hyperparameters(),  # noqa: B008  # frozen, so sharing it is safe
 ) -> RecordedRun:
     run = RecordedRun(folder / "run", cache)
-    request = TrainRequest(
+    engines.build(engines.Params()).train(request_for(folder, pairs, system, wanted), run)
+    return run
+
+
+def request_for(
+    folder: Path, pairs: list[tuple[str, str]], system: str | None, wanted: Hyperparameters
+) -> TrainRequest:
+    return TrainRequest(
         base_folder=None,
         training_file=write_chats(folder / "train.jsonl", pairs, system),
         validation_file=write_chats(folder / "valid.jsonl", pairs[:4], system),
@@ -57,8 +64,6 @@ def tune(
         seed=1,
         threads=1,
     )
-    engines.build(engines.Params()).train(request, run)
-    return run
 
 
 def load(folder: Path | None, cache: Path) -> Sampler:
@@ -108,6 +113,21 @@ def test_logprobs_are_the_probabilities_that_sampling_follows(
     drawn = ask(sampler, "a table and some soup", temperature=1.0, n=128, seed=5)
     share = np.mean([choice.text == "1" for choice in drawn.choices])
     assert share == pytest.approx(said["1"], abs=0.15)
+
+
+@pytest.mark.parametrize("pairs", [FACTS * 3, PRICED], ids=["free answers", "numbers"])
+def test_a_run_paused_within_an_epoch_ends_with_the_same_bytes(
+    tmp_path: Path, cache: Path, pairs: list[tuple[str, str]]
+) -> None:
+    wanted = Hyperparameters(n_epochs=2, batch_size=4)
+    whole = tune(tmp_path, cache, pairs, wanted=wanted)
+    paused = RecordedRun(tmp_path / "paused", cache, pause_at=3)
+    with pytest.raises(Paused):
+        engines.build(engines.Params()).train(request_for(tmp_path, pairs, None, wanted), paused)
+    assert ask(load(paused.model, cache), pairs[0][0]).choices[0].text
+    resumed = paused.resumed()
+    engines.build(engines.Params()).train(request_for(tmp_path, pairs, None, wanted), resumed)
+    assert folder_bytes(resumed.model) == folder_bytes(whole.model)
 
 
 def test_free_answers_are_chosen_by_meaning(tmp_path: Path, cache: Path) -> None:

@@ -100,13 +100,12 @@ class _Training:
         for epoch in range(step // plan.steps_per_epoch, plan.n_epochs):
             random = np.random.default_rng([plan.seed, epoch])
             batches = epoch_batches(task.lengths, plan.batch_size, random)
-            for number, rows in enumerate(batches, start=1):
+            for rows in batches[step % plan.steps_per_epoch :]:
                 scores = task.step(rows, step, plan)
                 step += 1
-                is_last = number == len(batches)
+                is_last = step % plan.steps_per_epoch == 0
                 metrics = self._metrics(task, plan, step, scores, with_validation=is_last)
-                self._run.step(metrics)
-                if is_last:
+                if self._run.step(metrics) or is_last:
                     self._checkpoint(task, metrics, epoch + 1, step)
 
     def _metrics(

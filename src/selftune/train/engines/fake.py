@@ -39,7 +39,7 @@ class FakeEngine:
         self._step_seconds = step_seconds
 
     def train(self, request: TrainRequest, run: TrainingRun) -> Trained:
-        """Take the steps, keeping a checkpoint after each epoch."""
+        """Take the steps, keeping a checkpoint after each epoch and at a pause."""
         rows = [json.loads(line)["messages"] for line in _lines(request.training_file)]
         wanted = request.hyperparameters
         epochs = 3 if wanted.n_epochs == "auto" else wanted.n_epochs
@@ -67,7 +67,6 @@ class FakeEngine:
             kept = json.loads((run.resume / "state.json").read_text(encoding="utf-8"))
             step, state = kept["step"], kept["state"]
         while step < total:
-            run.check()
             time.sleep(self._step_seconds)
             step += 1
             state = fingerprint([state, step])[:16]
@@ -77,13 +76,11 @@ class FakeEngine:
                 train_loss=round(2.0 / step, 6),
                 train_mean_token_accuracy=round(step / total, 6),
             )
-            run.step(metrics)
-            if step % per_epoch == 0:
+            if run.step(metrics) or step % per_epoch == 0:
                 kept = {"step": step, "state": state}
                 model = partial(_write, "model.json", {**kept, "rows": rows})
-                run.checkpoint(
-                    metrics, step // per_epoch, model, partial(_write, "state.json", kept)
-                )
+                epoch = -(-step // per_epoch)
+                run.checkpoint(metrics, epoch, model, partial(_write, "state.json", kept))
         return state
 
 
