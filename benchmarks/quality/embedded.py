@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.quality.extraction import Chat, make_extraction
+from benchmarks.quality.style import GREETING, make_style
 
 from selftune.core.records import Hyperparameters
 from selftune.models.sampler import Prompt, Sampling
@@ -242,6 +243,23 @@ def extraction(data: Path) -> Report:
     return report | {"tune_seconds": model.seconds, "said": model.said}
 
 
+def style(data: Path) -> Report:
+    """Measure greeting and right link on paraphrases; 144 rows made by a seed, 84 asked."""
+    del data
+    made = make_style()
+    report: Report = {"n_train": len(made.train)}
+    for name, model in (("base", Tuned(None)), ("tuned", Tuned(made.train))):
+        report[name] = {"tune_seconds": model.seconds}
+        for kind, rows in (("new_wordings", made.worded), ("new_names_of_topics", made.named)):
+            found = model.answers(row[:-1] for row, _ in rows)
+            right = [
+                answer.startswith(GREETING) and link in answer
+                for answer, (_, link) in zip(found, rows, strict=True)
+            ]
+            report[name][kind] = {"n": len(rows), "adherence": float(np.mean(right))}
+    return report
+
+
 def _exact(model: Tuned, chats: Sequence[Chat]) -> float:
     return share(model.answers(row[:-1] for row in chats), [row[-1]["content"] for row in chats])
 
@@ -292,6 +310,7 @@ SETS = {
     "persona": persona,
     "banking77": banking77,
     "extraction": extraction,
+    "style": style,
 }
 
 

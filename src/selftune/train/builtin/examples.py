@@ -21,6 +21,10 @@ _DISTINCT_SHARE = 0.5
 _SAME_WORDS = 0.7
 _GROUPS_PER_ROW = 0.5
 _MOST_COMPARED = 3000
+_LEAST_WORDS = 4
+"""Words of a usual answer from which on it is a text, not a label."""
+_COMMON_SHARE = 0.5
+_LEAST_SHARED, _SHARPNESS = 0.3, 0.1
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,48 @@ class Examples:
         counts = np.bincount(self.row_groups)
         return float((counts == 1).sum() / len(self.texts))
 
+    @property
+    def copied(self) -> float:
+        """Return how many of the words that tell answers apart stand in the question, 0 to 1."""
+        bags = [words(target) for target in self.targets]
+        rows = Counter(word for bag in bags for word in set(bag))
+        common = len(bags) * _COMMON_SHARE
+        found = [
+            word in asked
+            for text, bag in zip(self.texts, bags, strict=True)
+            for asked in (frozenset(words(text)),)
+            for word in bag
+            if rows[word] <= common
+        ]
+        return float(np.mean(found)) if found else 0.0
+
+    def alike(self) -> np.ndarray:
+        """Return for each group how its answer is spread over all groups, shape (groups, groups).
+
+        An answer that says in other words what this one says is right too. Answers are alike by
+        the rare words that they share: a greeting, which all have, does not count.
+        """
+        spread = np.eye(self.groups)
+        bags = [frozenset(words(self._first(group))) for group in range(self.groups)]
+        if self.groups > _MOST_COMPARED or sum(map(len, bags)) < _LEAST_WORDS * len(bags):
+            return spread.astype(np.float32)
+        rows = Counter(word for bag in bags for word in bag)
+        column = {word: index for index, word in enumerate(sorted(rows))}
+        rarity = np.array([np.log(len(bags) / rows[word]) for word in sorted(rows)])
+        table = np.zeros((len(bags), len(rows)), np.float32)
+        for group, bag in enumerate(bags):
+            table[group, [column[word] for word in bag]] = 1
+        totals = np.maximum(table @ rarity, 1e-9)
+        shared = (table * rarity) @ table.T / totals[:, None]
+        near = np.where(shared >= _LEAST_SHARED, np.exp((shared - 1) / _SHARPNESS), 0)
+        np.fill_diagonal(near, 1)
+        spread = np.asarray(near / near.sum(1, keepdims=True))
+        result: np.ndarray = spread.astype(np.float32)
+        return result
+
+    def _first(self, group: int) -> str:
+        return self.answers[int(np.flatnonzero(self.group_of == group)[0])]
+
     def subset(self, kept: np.ndarray) -> "Examples":
         """Return some of the rows; answers and groups keep their numbers."""
         rows = np.flatnonzero(kept)
@@ -72,7 +118,7 @@ class Examples:
 
     def group_text(self, group: int) -> str:
         """Return what describes a group: its description in the prompt, or its answer."""
-        first = self.answers[int(np.flatnonzero(self.group_of == group)[0])]
+        first = self._first(group)
         return self.descriptions.get(first) or first.replace("_", " ")
 
     def kind(self) -> Kind:
@@ -126,7 +172,7 @@ def _group(answers: Sequence[str]) -> np.ndarray:
     """Return a group number for each answer; those that share most of their words have the same."""
     group_of = np.arange(len(answers))
     bags = [frozenset(words(answer)) for answer in answers]
-    if len(answers) > _MOST_COMPARED or sum(len(bag) for bag in bags) < 4 * len(bags):
+    if len(answers) > _MOST_COMPARED or sum(map(len, bags)) < _LEAST_WORDS * len(bags):
         return group_of  # too many to compare, or labels: short answers are what they are
     for index, bag in enumerate(bags):
         for earlier in range(index):

@@ -34,6 +34,7 @@ class LabelTask:
         self._ids = [piece.ids for piece in pieces]
         self.lengths = [len(ids) for ids in self._ids]
         self._targets = torch.from_numpy(examples.row_groups)
+        self._alike = torch.from_numpy(examples.alike())
         self._paths = [encode(answer) for answer in self._typical()]
         vectors = encoder.embed_pieces(pieces)
         self._frequencies = inverse_frequencies([buckets(text) for text in examples.texts])
@@ -50,7 +51,7 @@ class LabelTask:
             group["lr"] = rate * plan.rate(index) * plan.learning_rate_multiplier
         logits = self._logits(rows)
         targets = self._targets[rows]
-        loss = functional.cross_entropy(logits, targets)
+        loss = functional.cross_entropy(logits, self._alike[targets])
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships no type for it
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -67,7 +68,8 @@ class LabelTask:
             best = self._paths[int(row.argmax())]
             accuracies.append(overlap(best, encode(target)))
             if target in group_of:
-                losses.append(-float(row.log_softmax(0)[int(group_of[target])]))
+                wanted = self._alike[int(group_of[target])]
+                losses.append(float(functional.cross_entropy(row, wanted)))
         return Scores(float(np.mean(losses)) if losses else 0.0, float(np.mean(accuracies)))
 
     @torch.inference_mode()

@@ -18,7 +18,7 @@ from selftune.train.builtin.task import (
     folds,
     train_quietly,
 )
-from selftune.train.builtin.weighing import LEAST_ROWS, MOST_UNSEEN, choose_weight
+from selftune.train.builtin.weighing import choose_weight, is_worth_writing
 from selftune.train.engine import TrainingRun
 
 TUNABLE_PIECES = 40_000
@@ -40,7 +40,7 @@ def choose(
     kind = examples.kind()
     if kind == "numbers":
         return filled(wanted, NUMBERS, "a number: one pass is exact")
-    if examples.unseen > MOST_UNSEEN and len(examples.texts) >= LEAST_ROWS:
+    if is_worth_writing(examples):
         return choose_weight(examples, encoder, wanted, run, seed)
     if kind == "passages":
         return filled(wanted, PASSAGES, "free answers: four weights to learn")
@@ -75,7 +75,7 @@ def _compare(
         train_quietly(task, plan, run)
         predicted = task.predict(rest.texts).argmax(1).numpy()
         scores[variant] = float((predicted == rest.row_groups).mean())
-    variant = max(scores, key=lambda name: (scores[name], name))
+    variant = max(scores, key=lambda name: (scores[name], name))  # tuned when both are equal
     said = ", ".join(f"{name} encoder {score:.3f}" for name, score in scores.items())
     run.note(
         "selection",

@@ -30,6 +30,8 @@ from selftune.train.engine import TrainingRun
 
 MOST_UNSEEN = 0.1
 """Share of answers that may be new before a decoder is considered (Good-Turing)."""
+LEAST_COPIED = 0.5
+"""Share of the words that tell answers apart, below which a decoder has too little to copy."""
 MOST_CHOSEN = 3000
 """Different answers up to which choosing among them is considered."""
 _STEPS, _BATCH = 400, 16
@@ -38,6 +40,15 @@ LEAST_ROWS = 20
 """Rows of a file from which on a quarter tells anything."""
 _MOST_JUDGED, _MOST_ROWS, _HELD_OUT = 64, 1000, 4
 _WEIGHTS = np.linspace(0.0, 0.95, 20)
+
+
+def is_worth_writing(examples: Examples) -> bool:
+    """Tell whether a decoder could do better than choosing: answers are new, and copied."""
+    return (
+        len(examples.texts) >= LEAST_ROWS
+        and examples.unseen > MOST_UNSEEN
+        and examples.copied >= LEAST_COPIED
+    )
 
 
 def choose_weight(
