@@ -56,9 +56,7 @@ def rows() -> bytes:
 def tune(client: OpenAI) -> str:
     """Train a model and return its name."""
     file = client.files.create(file=("rows.jsonl", rows()), purpose="fine-tune")
-    job = client.fine_tuning.jobs.create(
-        model="gpt-4o-mini", training_file=file.id, hyperparameters={"n_epochs": 1}
-    )
+    job = client.fine_tuning.jobs.create(model="gpt-4o-mini", training_file=file.id)
     while job.status not in ("succeeded", "failed"):
         time.sleep(0.5)
         job = client.fine_tuning.jobs.retrieve(job.id)
@@ -81,16 +79,37 @@ def questions(server: Serving, model: str, clients: int, count: int) -> list[byt
     ]
 
 
+def right(client: OpenAI, model: str, count: int = 2 * LABELS) -> float:
+    """Return the share of right answers: what is measured is a model that answers."""
+    draw = random.Random(1)
+    found = [
+        client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": message(draw, n % LABELS)}],
+            temperature=0,
+        )
+        for n in range(count)
+    ]
+    wanted = [f"label_{n % LABELS}" for n in range(count)]
+    same = [
+        done.choices[0].message.content == label for done, label in zip(found, wanted, strict=True)
+    ]
+    return sum(same) / count
+
+
 def main() -> None:
     """Start a server, tune, measure, write the result."""
     with serving() as server:
-        model = tune(OpenAI(base_url=server.url, api_key=server.key))
+        client = OpenAI(base_url=server.url, api_key=server.key)
+        model = tune(client)
+        accuracy = right(client, model)
         measured(server.port, questions(server, model, 4, 200), 4)  # warm
         many = measured(server.port, questions(server, model, 32, REQUESTS), 32)
         one = measured(server.port, questions(server, model, 1, 500), 1)
         memory = server.megabytes("VmRSS")
     result = {
         "what": "chat completions of a tuned embedded model through the whole server",
+        "right_answers": accuracy,
         "runs": [many, one],
         "api_process_mb": memory,
         "machine": machine(),
