@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from selftune.models.builtin.weights import EPSILON, HEADS, LAYERS, WIDTH, Arrays
 
@@ -81,6 +82,7 @@ def write_graph(arrays: Arrays, path: Path, *, quantize: bool) -> None:
     partial = path.with_suffix(".partial")
     model = build_graph(arrays)
     if quantize:
+        add_pre_process_metadata(model)  # nothing to fuse or fold; unmarked, a warning is printed
         quantize_dynamic(
             model,
             partial,
