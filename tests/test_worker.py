@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 import pytest
 from tests.conftest import OpenStore, stored_file
@@ -18,7 +19,9 @@ from selftune import worker
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Hyperparameters, Job, JobStatus
 from selftune.core.settings import child_environment
+from selftune.jobs import processes
 from selftune.jobs.events import events_since
+from selftune.jobs.processes import Child
 from selftune.jobs.queue import (
     Lease,
     cancel_job,
@@ -34,6 +37,7 @@ from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, save_file
 from selftune.store.models import get_model
 from selftune.store.store import Store
+from selftune.train import run
 from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.leftovers import remove_leftovers
 from selftune.worker import run_until_done
@@ -240,6 +244,48 @@ def test_what_kills_left_of_ended_jobs_is_removed_and_nothing_else(store: Store)
         f"{done.id}-step-12",
         f"{waiting.id}-step-1",
     }
+
+
+def test_what_a_kill_left_of_a_job_is_removed_when_the_job_ends(store: Store) -> None:
+    job = create(store)
+    retired = store.folder("models") / f"{job.id}-step-1"
+    retired.mkdir()
+    run_until_done(store, job.id, DEFAULT_PROJECT)
+    assert not retired.exists()
+    assert not (store.root / "runs" / job.id).exists()
+
+
+def test_a_child_keeps_its_temporary_files_in_its_scratch(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Mapping[str, str]] = []
+    start = processes.start
+
+    def note_environment(*arguments: str, environment: Mapping[str, str], log: IO[bytes]) -> Child:
+        started.append(environment)
+        return start(*arguments, environment=environment, log=log)
+
+    monkeypatch.setattr(processes, "start", note_environment)
+    job = create(store)
+    run_until_done(store, job.id, DEFAULT_PROJECT)
+    assert [env["TMPDIR"] for env in started] == [str(store.root / "runs" / job.id / "scratch")]
+
+
+def test_a_model_of_a_killed_attempt_has_the_name_that_the_next_one_records(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = create(store)
+    claimed = claim(store, "elsewhere:1:1")
+    assert claimed is not None
+    with monkeypatch.context() as patched:
+        patched.delattr(run, "insert_checkpoint")
+        with pytest.raises(NameError):
+            worker.run_child(store, job.id, claimed[1].token)
+    assert worker.run_child(store, job.id, claimed[1].token) == 0
+    recorded = list_checkpoints(store, job.id).data
+    for checkpoint in recorded:
+        about = json.loads((store.root / checkpoint.folder / "selftune.json").read_text("utf-8"))
+        assert about["id"] == checkpoint.model
 
 
 @pytest.mark.parametrize(("days", "is_kept"), [(29, True), (31, False)])

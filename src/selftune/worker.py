@@ -50,7 +50,7 @@ from selftune.store.owners import this_process
 from selftune.store.store import Store, open_store
 from selftune.store.uploads import expire_uploads
 from selftune.train.create import KIND
-from selftune.train.leftovers import forget_run, remove_leftovers
+from selftune.train.leftovers import forget_run, remove_leftovers, scratch_folder
 
 Ending = Literal["ended", "lost", "paused", "stopped", "too long"]
 """Why a worker no longer watches a child."""
@@ -153,6 +153,7 @@ def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None
 
 def _start(store: Store, lease: Lease, log: IO[bytes]) -> processes.Child:
     environment = child_environment(store.settings)
+    environment["TMPDIR"] = str(scratch_folder(store, lease.job_id))  # removed with the job
     arguments = ("run", lease.job_id, lease.token)
     return processes.start("selftune.worker", *arguments, environment=environment, log=log)
 

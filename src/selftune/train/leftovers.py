@@ -12,24 +12,36 @@ STEP_MARK = "-step-"
 """Between the job and the step in the name of a model's folder."""
 
 
+def scratch_folder(store: Store, job_id: str) -> Path:
+    """Return the folder for whatever a job needs until its end; it exists."""
+    folder = store.folder("runs") / job_id / "scratch"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def forget_run(store: Store, job_id: str) -> None:
-    """Remove what only a running job needs; its checkpoints' models stay."""
+    """Remove what only a running job needs, and what a kill left of it; its models stay."""
     shutil.rmtree(store.root / "runs" / job_id, ignore_errors=True)
+    _remove_unrecorded(store, list(store.folder("models").glob(f"{job_id}{STEP_MARK}*")))
 
 
 def remove_leftovers(store: Store) -> None:
     """Remove the scratch of ended jobs, models that they never recorded, and logs of long ago."""
     runs = [path.name for path in store.folder("runs").iterdir()]
     for job_id in ended_jobs(store, runs):
-        forget_run(store, job_id)
-    folders = {path.name: path.name.rpartition(STEP_MARK)[0] for path in _model_folders(store)}
-    ended = ended_jobs(store, sorted(set(folders.values())))
-    # Asked for after the jobs were seen to have ended: nothing is recorded for them from then on.
-    in_use = folders_in_use(store)
-    for name, job_id in folders.items():
-        if job_id in ended and f"models/{name}" not in in_use:
-            shutil.rmtree(store.root / "models" / name, ignore_errors=True)
+        shutil.rmtree(store.root / "runs" / job_id, ignore_errors=True)
+    jobs = {path: path.name.rpartition(STEP_MARK)[0] for path in _model_folders(store)}
+    ended = ended_jobs(store, sorted(set(jobs.values())))
+    _remove_unrecorded(store, [path for path, job_id in jobs.items() if job_id in ended])
     _remove_old_logs(store)
+
+
+def _remove_unrecorded(store: Store, folders: list[Path]) -> None:
+    """Remove models of jobs that were seen to have ended: nothing is recorded for them any more."""
+    in_use = folders_in_use(store) if folders else set()
+    for path in folders:
+        if f"models/{path.name}" not in in_use:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_old_logs(store: Store) -> None:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from selftune.core.canonical import fingerprint
 from selftune.core.errors import Paused
+from selftune.core.ids import IdSource
 from selftune.core.records import Checkpoint, Job, Model, TrainSpec
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import Lease, fenced, is_pause_requested, reset_attempts, update_state
@@ -19,7 +21,7 @@ from selftune.store.checkpoints import insert_checkpoint, last_state, retire_che
 from selftune.store.models import insert_model
 from selftune.store.store import Store
 from selftune.train.engine import Resolved, StepMetrics
-from selftune.train.leftovers import STEP_MARK
+from selftune.train.leftovers import STEP_MARK, scratch_folder
 
 KEPT_EPOCHS = 3
 """OpenAI keeps the checkpoints of the last three epochs."""
@@ -40,9 +42,8 @@ class JobRun:
         self._first: tuple[float, int] | None = None
         self._finish: int | None = None
         self._is_pausing = False
-        self._base = store.folder("runs") / job.id
-        self.folder = self._base / "scratch"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = scratch_folder(store, job.id)
+        self._base = self.folder.parent
         self.cache = store.folder("cache")
         last = last_state(store, job.id)
         self.resume: Path | None = None if last is None else store.root / last
@@ -196,8 +197,10 @@ class JobRun:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _checkpoint_name(self, step: int) -> str:
+        """Return the same name at every attempt: the folder of a killed one may stand, and has it."""
         parts = str(self._job.state["fine_tuned_model"]).split(":")
-        return ":".join([*parts[:-1], self._store.ids.letters(8), f"ckpt-step-{step}"])
+        letters = IdSource(int(fingerprint([self._job.id, step]), 16)).letters(8)
+        return ":".join([*parts[:-1], letters, f"ckpt-step-{step}"])
 
     def _estimate(self, metrics: StepMetrics) -> None:
         now = self._store.clock()
