@@ -274,7 +274,7 @@ def test_a_child_keeps_its_temporary_files_in_its_scratch(
 def test_a_model_of_a_killed_attempt_has_the_name_that_the_next_one_records(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = create(store)
+    job = create(store, n_epochs=3)
     claimed = claim(store, "elsewhere:1:1")
     assert claimed is not None
     with monkeypatch.context() as patched:
