@@ -1,6 +1,7 @@
 """The embedded model, tuned or not: chats in, distributions over answers out."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,9 @@ from selftune.models.builtin.mixture import Mixture
 from selftune.models.builtin.reading import read
 from selftune.models.builtin.tree import Distribution
 from selftune.models.builtin.zero_shot import zero_shot
+
+_REMEMBERED = 128
+"""Lists of texts whose vectors the base model keeps."""
 
 Chats = Sequence[Sequence[dict[str, Any]]]
 
@@ -36,10 +40,11 @@ class BaseModel:
 
     def __init__(self, cache: Path, *, threads: int) -> None:
         self.encoder = base_encoder(cache, precision="float32", threads=threads)
+        self._embed = lru_cache(_REMEMBERED)(self.encoder.embed)
 
     def distributions(self, chats: Chats) -> list[Distribution]:
         """Return one distribution over answers for each chat."""
-        return [zero_shot(self.encoder, chat) for chat in chats]
+        return [zero_shot(self._embed, chat) for chat in chats]
 
 
 class TunedModel:

@@ -5,12 +5,11 @@ plain sentence that it has not been tuned.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from selftune.models.builtin.encoder import Encoder
 from selftune.models.builtin.heads import softmax
 from selftune.models.builtin.tree import AnswerDistribution, Paths
 from selftune.models.tokens import content_text
@@ -33,8 +32,16 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _LEAST_CHOICES = 2
 
 
-def zero_shot(encoder: Encoder, messages: Sequence[dict[str, Any]]) -> AnswerDistribution:
-    """Return a distribution over what the prompt offers."""
+Embed = Callable[[tuple[str, ...]], np.ndarray]
+"""Texts -> unit vectors."""
+
+
+def zero_shot(embed: Embed, messages: Sequence[dict[str, Any]]) -> AnswerDistribution:
+    """Return a distribution over what the prompt offers.
+
+    The offers and the question are embedded apart, so that `embed` may remember the offers: a
+    system prompt comes again with every request.
+    """
     question, rest = _split(messages)
     choices = _choices(rest) or _choices(question)
     if not choices:
@@ -45,8 +52,8 @@ def zero_shot(encoder: Encoder, messages: Sequence[dict[str, Any]]) -> AnswerDis
     merged: dict[str, str] = {}
     for answer, meaning in choices:
         merged.setdefault(answer, meaning)
-    vectors = encoder.embed([question, *merged.values()])
-    probabilities = softmax(SHARPNESS * (vectors[1:] @ vectors[0]))
+    offers, asked = embed(tuple(merged.values())), embed((question,))[0]
+    probabilities = softmax(SHARPNESS * (offers @ asked))
     return Paths(list(merged)).with_probabilities(probabilities)
 
 
