@@ -40,7 +40,7 @@ from selftune.store.store import Store
 from selftune.train import run
 from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.leftovers import remove_leftovers
-from selftune.worker import run_until_done
+from selftune.worker import MAX_ATTEMPTS, run_until_done
 
 Rows = Sequence[Mapping[str, object]]
 ROWS: Rows = [
@@ -392,7 +392,7 @@ def test_a_job_that_always_crashes_is_given_up(
     assert done.status == "failed"
     assert done.error is not None
     assert done.error.code == "crashed"
-    assert "5 times in a row" in done.error.message
+    assert f"{MAX_ATTEMPTS} times in a row" in done.error.message
     assert done.seconds_used > 0
 
 

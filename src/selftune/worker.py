@@ -54,8 +54,9 @@ from selftune.train.leftovers import forget_run, remove_leftovers, scratch_folde
 
 Ending = Literal["ended", "lost", "paused", "stopped", "too long"]
 """Why a worker no longer watches a child."""
-MAX_ATTEMPTS = 5
-"""Crashes without anything new in between, before a job is given up."""
+MAX_ATTEMPTS = 10
+"""Crashes without anything new in between, before a job is given up: many, because a machine that
+kills at random is not the job's fault, and a job that always crashes does so within seconds."""
 PAUSE_GRACE_SECONDS = 120.0
 """How long a child may take to finish its step and keep a snapshot, when it is to pause."""
 _IDLE_SECONDS = 0.2
