@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 from benchmarks.machine import machine
-from benchmarks.serving import Serving, measured, serving
+from benchmarks.serving import WORDS, Serving, measured, serving
 
 from selftune.core.settings import Settings
 from selftune.store.accounts import DEFAULT_PROJECT
@@ -28,20 +28,6 @@ from selftune.store.store import open_store
 RESULT = Path(__file__).parent / "results" / "api_process.json"
 IMPORTS, JOBS, REQUESTS, ROUNDS, CLIENTS = 10, 500, 2000, 5, 8
 UPLOAD_BYTES = 200_000_000
-_WORDS = [
-    "card",
-    "cash",
-    "room",
-    "train",
-    "bill",
-    "parcel",
-    "login",
-    "refund",
-    "order",
-    "ticket",
-    "seat",
-    "price",
-]
 
 
 def import_seconds() -> dict[str, float]:
@@ -157,7 +143,7 @@ def upload(server: Serving, path: Path) -> dict[str, Any]:
 def chats() -> Iterator[bytes]:
     """Yield lines of a valid training file."""
     for n in range(10**9):
-        words = " ".join(_WORDS[(n * step) % 12] for step in range(1, 60))
+        words = " ".join(WORDS[(n * step) % 12] for step in range(1, 60))
         messages = [
             {"role": "user", "content": f"Question {n}: {words}?"},
             {"role": "assistant", "content": f"label_{n % 40}"},

@@ -10,32 +10,16 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import machine
-from benchmarks.serving import Serving, measured, serving
+from benchmarks.serving import WORDS, Serving, measured, serving
 from openai import OpenAI
 
 RESULT = Path(__file__).parent / "results" / "chat_load.json"
 LABELS, ROWS, REQUESTS = 40, 400, 4000
-_WORDS = [
-    "card",
-    "cash",
-    "room",
-    "train",
-    "bill",
-    "parcel",
-    "login",
-    "refund",
-    "order",
-    "ticket",
-    "seat",
-    "price",
-]
 
 
 def message(draw: random.Random, label: int) -> str:
     """Return a short message about one label."""
-    return (
-        f"{draw.choice(_WORDS)} {_WORDS[label % 12]} number {label} {draw.choice(_WORDS)} please?"
-    )
+    return f"{draw.choice(WORDS)} {WORDS[label % 12]} number {label} {draw.choice(WORDS)} please?"
 
 
 def rows() -> bytes:

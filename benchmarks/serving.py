@@ -14,6 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+WORDS = (
+    "card",
+    "cash",
+    "room",
+    "train",
+    "bill",
+    "parcel",
+    "login",
+    "refund",
+    "order",
+    "ticket",
+    "seat",
+    "price",
+)
+"""What made-up messages are made of."""
+
 
 @dataclass(frozen=True)
 class Serving:

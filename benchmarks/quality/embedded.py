@@ -9,8 +9,6 @@ is no part of this repository.
 import argparse
 import csv
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.machine import machine
 from benchmarks.quality.extraction import Chat, make_extraction
 from benchmarks.quality.style import GREETING, make_style
 
@@ -217,14 +216,11 @@ def persona(data: Path) -> Report:
     train = [row["messages"] for row in json.loads((folder / "train.json").read_text("utf-8"))]
     test = [json.loads(line)["item"] for line in _lines(folder / "test.jsonl")]
     greeting = _common_start([row[-1]["content"] for row in train])
+    asked = [(chat(row["question"], system=train[0][:1]), row["link"]) for row in test]
     report: Report = {"n_test": len(test), "greeting": greeting}
     for name, model in (("base", Tuned(None)), ("tuned", Tuned(train))):
-        found = model.answers(chat(row["question"], system=train[0][:1]) for row in test)
-        right = [
-            answer.startswith(greeting) and row["link"] in answer
-            for answer, row in zip(found, test, strict=True)
-        ]
-        report[name] = {"adherence": float(np.mean(right)), "tune_seconds": model.seconds}
+        right = _adherence(model, greeting, asked)
+        report[name] = {"adherence": right, "tune_seconds": model.seconds}
     return report
 
 
@@ -232,13 +228,14 @@ def extraction(data: Path) -> Report:
     """Measure exact JSON of names that no training row has; 300 rows made by a seed, 90 asked."""
     del data
     made = make_extraction()
-    model = Tuned(made.train)
+    model, base = Tuned(made.train), Tuned(None)
+    known, new = _exact(model, made.known), _exact(model, made.new)
     report: Report = {
         "n_train": len(made.train),
-        "base": _exact(Tuned(None), [*made.known, *made.new]),
-        "tuned": _exact(model, [*made.known, *made.new]),
-        "tuned_known_wordings": _exact(model, made.known),
-        "tuned_new_wordings": _exact(model, made.new),
+        "base": float(np.mean(_exact(base, [*made.known, *made.new]))),
+        "tuned": float(np.mean([*known, *new])),
+        "tuned_known_wordings": float(np.mean(known)),
+        "tuned_new_wordings": float(np.mean(new)),
     }
     return report | {"tune_seconds": model.seconds, "said": model.said}
 
@@ -251,17 +248,26 @@ def style(data: Path) -> Report:
     for name, model in (("base", Tuned(None)), ("tuned", Tuned(made.train))):
         report[name] = {"tune_seconds": model.seconds}
         for kind, rows in (("new_wordings", made.worded), ("new_names_of_topics", made.named)):
-            found = model.answers(row[:-1] for row, _ in rows)
-            right = [
-                answer.startswith(GREETING) and link in answer
-                for answer, (_, link) in zip(found, rows, strict=True)
-            ]
-            report[name][kind] = {"n": len(rows), "adherence": float(np.mean(right))}
+            asked = [(row[:-1], link) for row, link in rows]
+            right = _adherence(model, GREETING, asked)
+            report[name][kind] = {"n": len(rows), "adherence": right}
     return report
 
 
-def _exact(model: Tuned, chats: Sequence[Chat]) -> float:
-    return share(model.answers(row[:-1] for row in chats), [row[-1]["content"] for row in chats])
+def _adherence(model: Tuned, greeting: str, asked: Sequence[tuple[Chat, str]]) -> float:
+    """Return the share of answers that begin with the greeting and have their own link."""
+    found = model.answers(messages for messages, _ in asked)
+    right = [
+        answer.startswith(greeting) and link in answer
+        for answer, (_, link) in zip(found, asked, strict=True)
+    ]
+    return float(np.mean(right))
+
+
+def _exact(model: Tuned, chats: Sequence[Chat]) -> list[bool]:
+    """Return for each chat whether its last message is answered, letter by letter."""
+    found = model.answers(row[:-1] for row in chats)
+    return [answer == row[-1]["content"] for answer, row in zip(found, chats, strict=True)]
 
 
 def _keywords(answer: str, keywords: Sequence[str]) -> float:
@@ -325,23 +331,12 @@ def main() -> int:
         report = SETS[name](parsed.data)
         report = {"what": SETS[name].__doc__, "engine": "builtin"} | report
         report["seconds"] = round(time.monotonic() - started, 1)
-        report["machine"] = {
-            "processor": _processor(),
-            "cpus": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
-        }
+        report["machine"] = machine()
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps(report, indent=2) + "\n"
         (RESULTS / f"quality_{name}.json").write_text(text, encoding="utf-8")
         print(name, text)
     return 0
-
-
-def _processor() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

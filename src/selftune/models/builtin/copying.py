@@ -102,21 +102,20 @@ def make_source(text: str, pieces: Pieces, states: np.ndarray) -> Source:
 def _units(text: str, place: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Return (token, start, end, shape) of the text's own tokens and of its words both ways."""
     units = dict.fromkeys(_spell(encode(text), 0))
+    begins: dict[int, int] = {}
     for word in _RUN.finditer(text):
         start = int(place[word.start()])
+        begins[start] = _FIGURE if word[0][0].isdigit() else _WORD
         units |= dict.fromkeys(_spell(encode(word[0]), start))
         spaced = _spell(encode(" " + word[0]), start - 1)
         if text[word.start() - 1 : word.start()] != " ":
             # The space is not in the text: the first token begins where the word does.
-            token, _, end, shape = spaced.pop(0)
-            if end > start:
-                spaced.insert(0, (token, start, end, shape))
+            token, _, end, shape = spaced[0]
+            spaced[:1] = [(token, start, end, shape)] if end > start else []
         units |= dict.fromkeys(spaced)
-    begins = {int(place[run.start()]): run[0][0].isdigit() for run in _RUN.finditer(text)}
     return [
-        (token, start, end, (_FIGURE if begins[start] else _WORD) if is_first else shape)
+        (token, start, end, begins.get(start, shape) if shape == WITHIN else shape)
         for token, start, end, shape in sorted(units, key=lambda unit: unit[1:3])
-        for is_first in (shape == WITHIN and start in begins,)
     ]
 
 

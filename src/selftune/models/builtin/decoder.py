@@ -57,8 +57,8 @@ class _Written:
     """An answer so far."""
 
     steps: int
-    matched: np.ndarray
-    """Length of the copy that ends at each unit of the source."""
+    grown: np.ndarray
+    """How many copied tokens in a row each unit of the source would continue."""
     caches: tuple[tuple[np.ndarray, np.ndarray], ...]
     """Keys and values of each layer, shape (HEADS, steps, WIDE / HEADS)."""
     probabilities: np.ndarray
@@ -97,7 +97,7 @@ class DecoderDistribution:
         at = int(np.searchsorted(self._tokens, token))
         if at == len(self._tokens) or self._tokens[at] != token or token == END:
             return None
-        matched = self._source.matched(self._source.grown(state.matched), token)
+        matched = self._source.matched(state.grown, token)
         index = self._decoder.index_of.get(token, NO_TOKEN)
         return self._step(index, matched, state.caches, state.steps)
 
@@ -125,7 +125,7 @@ class DecoderDistribution:
         logits = np.concatenate([words, np.where(kinds == 0, _IMPOSSIBLE, pointers)])
         weights = np.exp((logits - logits.max()).astype(np.float64))
         sums = np.bincount(self._place, weights=weights, minlength=len(self._tokens))
-        return _Written(place + 1, matched, tuple(kept), sums / sums.sum())
+        return _Written(place + 1, grown, tuple(kept), sums / sums.sum())
 
     def _layer(
         self, layer: int, value: np.ndarray, cache: tuple[np.ndarray, np.ndarray]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selftune.models.builtin.tree import Distribution
+from selftune.models.builtin.tree import Distribution, probability
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,3 @@ class Mixture:
         if total == 0:
             return None
         return _Both((states[0], states[1]), (masses[0] / total, masses[1] / total))
-
-
-def probability(distribution: Distribution, state: object, token: int) -> float:
-    """Return the probability that a token comes next."""
-    tokens, probabilities = distribution.following(state)
-    at = int(np.searchsorted(tokens, token))
-    return float(probabilities[at]) if at < len(tokens) and tokens[at] == token else 0.0

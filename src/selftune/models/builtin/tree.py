@@ -33,16 +33,22 @@ class Distribution(Protocol):
         ...
 
 
+def probability(distribution: Distribution, state: object, token: int) -> float:
+    """Return the probability that a token comes next."""
+    tokens, probabilities = distribution.following(state)
+    at = int(np.searchsorted(tokens, token))
+    return float(probabilities[at]) if at < len(tokens) and tokens[at] == token else 0.0
+
+
 def text_probability(distribution: Distribution, text: str) -> float:
     """Return the probability of a text in its canonical tokens, end included."""
     state: object | None = distribution.start()
     product = 1.0
     for token in (*encode(text), END):
-        tokens, probabilities = distribution.following(state)
-        at = int(np.searchsorted(tokens, token))
-        if at == len(tokens) or tokens[at] != token or probabilities[at] == 0:
+        likely = probability(distribution, state, token)
+        if likely == 0:
             return 0.0
-        product *= float(probabilities[at])
+        product *= likely
         if token != END:
             state = distribution.advance(state, token)
     return product

@@ -26,7 +26,7 @@ from selftune.models.builtin.encoder import Encoder, split_pieces
 from selftune.models.builtin.weights import WIDTH, Arrays
 from selftune.models.tokens import encode
 from selftune.train.builtin.examples import Examples
-from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer
+from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer, under
 from selftune.train.builtin.task import Plan, Scores
 from selftune.train.builtin.writing import Batch, choose_vocabulary, make_batch, write_out
 
@@ -145,7 +145,6 @@ class DecoderPart:
     def __init__(self, examples: Examples, encoder: Encoder, seed: int) -> None:
         torch.manual_seed(seed)
         self._encoder, self._pieces = encoder, examples.reading.pieces
-        self.lengths: list[int] = []
         self._sources = self._read(examples.texts)
         self._answers = [_learned(target) for target in examples.targets]
         self.lengths = [len(answer) for answer in self._answers]
@@ -159,12 +158,10 @@ class DecoderPart:
         """Learn from one batch; return loss and accuracy of a token before."""
         for group in self._optimizer.param_groups:
             group["lr"] = RATE * plan.rate(index) * plan.learning_rate_multiplier
-        sources, answers = (
-            [self._sources[row] for row in rows],
-            [self._answers[row] for row in rows],
-        )
         self._network.train()
-        batch = self._batch(sources, answers)
+        batch = self._batch(
+            [self._sources[row] for row in rows], [self._answers[row] for row in rows]
+        )
         losses, right = self._network.losses(batch)
         loss = losses[batch.real].mean()
         self._optimizer.zero_grad()
@@ -207,14 +204,9 @@ class DecoderPart:
 
     def restore(self, state: Arrays) -> None:
         """Go back to a state."""
-        prefix = "decoder."
-        tensors = {
-            name.removeprefix(prefix): torch.from_numpy(array.copy())
-            for name, array in state.items()
-            if name.startswith(prefix)
-        }
-        network = {k.removeprefix("network."): v for k, v in tensors.items() if "network." in k}
-        self._network.load_state_dict(network)
+        every = {name: torch.from_numpy(array.copy()) for name, array in state.items()}
+        tensors = under(every, "decoder.")
+        self._network.load_state_dict(under(tensors, "network."))
         restore_optimizer(self._optimizer, tensors)
 
     def _batch(self, sources: list[Source], answers: list[list[int]]) -> Batch:

@@ -70,13 +70,10 @@ class Examples:
         bags = [words(target) for target in self.targets]
         rows = Counter(word for bag in bags for word in set(bag))
         common = len(bags) * _COMMON_SHARE
-        found = [
-            word in asked
-            for text, bag in zip(self.texts, bags, strict=True)
-            for asked in (frozenset(words(text)),)
-            for word in bag
-            if rows[word] <= common
-        ]
+        found: list[bool] = []
+        for text, bag in zip(self.texts, bags, strict=True):
+            asked = frozenset(words(text))
+            found += [word in asked for word in bag if rows[word] <= common]
         return float(np.mean(found)) if found else 0.0
 
     def alike(self) -> np.ndarray:
@@ -85,13 +82,12 @@ class Examples:
         An answer that says in other words what this one says is right too. Answers are alike by
         the rare words that they share: a greeting, which all have, does not count.
         """
-        spread = np.eye(self.groups)
         bags = [frozenset(words(self._first(group))) for group in range(self.groups)]
-        if self.groups > _MOST_COMPARED or sum(map(len, bags)) < _LEAST_WORDS * len(bags):
-            return spread.astype(np.float32)
+        if not _are_few_texts(bags):
+            return np.eye(self.groups, dtype=np.float32)
         rows = Counter(word for bag in bags for word in bag)
         column = {word: index for index, word in enumerate(sorted(rows))}
-        rarity = np.array([np.log(len(bags) / rows[word]) for word in sorted(rows)])
+        rarity = np.array([np.log(len(bags) / rows[word]) for word in column])
         table = np.zeros((len(bags), len(rows)), np.float32)
         for group, bag in enumerate(bags):
             table[group, [column[word] for word in bag]] = 1
@@ -99,9 +95,8 @@ class Examples:
         shared = (table * rarity) @ table.T / totals[:, None]
         near = np.where(shared >= _LEAST_SHARED, np.exp((shared - 1) / _SHARPNESS), 0)
         np.fill_diagonal(near, 1)
-        spread = np.asarray(near / near.sum(1, keepdims=True))
-        result: np.ndarray = spread.astype(np.float32)
-        return result
+        spread: np.ndarray = (near / near.sum(1, keepdims=True)).astype(np.float32)
+        return spread
 
     def _first(self, group: int) -> str:
         return self.answers[int(np.flatnonzero(self.group_of == group)[0])]
@@ -172,8 +167,8 @@ def _group(answers: Sequence[str]) -> np.ndarray:
     """Return a group number for each answer; those that share most of their words have the same."""
     group_of = np.arange(len(answers))
     bags = [frozenset(words(answer)) for answer in answers]
-    if len(answers) > _MOST_COMPARED or sum(map(len, bags)) < _LEAST_WORDS * len(bags):
-        return group_of  # too many to compare, or labels: short answers are what they are
+    if not _are_few_texts(bags):
+        return group_of
     for index, bag in enumerate(bags):
         for earlier in range(index):
             union = len(bag | bags[earlier])
@@ -182,3 +177,8 @@ def _group(answers: Sequence[str]) -> np.ndarray:
                 break
     _, dense = np.unique(group_of, return_inverse=True)
     return dense.astype(np.int64)
+
+
+def _are_few_texts(bags: Sequence[frozenset[str]]) -> bool:
+    """Tell answers to compare by their words from too many, and from labels, which stand alone."""
+    return len(bags) <= _MOST_COMPARED and sum(map(len, bags)) >= _LEAST_WORDS * len(bags)

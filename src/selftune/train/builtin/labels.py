@@ -12,7 +12,7 @@ from selftune.models.builtin.words import buckets, features, inverse_frequencies
 from selftune.models.tokens import encode
 from selftune.train.builtin.examples import Examples
 from selftune.train.builtin.network import EncoderNetwork, pad
-from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer
+from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer, under
 from selftune.train.builtin.task import Plan, Scores, overlap
 
 SCALE = 20.0
@@ -127,9 +127,7 @@ class LabelTask:
             self._bias.copy_(tensors["bias"])
             self._scale.copy_(tensors["scale"])
         if self._network is not None:
-            prefix = "network."
-            layers = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            self._network.layers.load_state_dict(layers)
+            self._network.layers.load_state_dict(under(tensors, "network."))
         restore_optimizer(self._optimizer, tensors)
         torch.set_rng_state(tensors["random"])
 

@@ -13,7 +13,6 @@ from selftune.train.builtin.task import (
     PASSAGES,
     TUNED,
     Choice,
-    Plan,
     filled,
     folds,
     train_quietly,
@@ -71,8 +70,7 @@ def _compare(
     for variant, usual in (("frozen", FROZEN), ("tuned", TUNED)):
         network = make_network() if variant == "tuned" else None
         task = LabelTask(part, encoder, network, seed)
-        plan = Plan(usual.epochs, usual.batch, 1.0, seed, len(part.texts))
-        train_quietly(task, plan, run)
+        train_quietly(task, usual.plan(len(part.texts), seed), run)
         predicted = task.predict(rest.texts).argmax(1).numpy()
         scores[variant] = float((predicted == rest.row_groups).mean())
     variant = max(scores, key=lambda name: (scores[name], name))  # tuned when both are equal

@@ -47,6 +47,10 @@ class Usual:
     epochs: int
     batch: int
 
+    def plan(self, rows: int, seed: int) -> Plan:
+        """Return the plan for so many rows."""
+        return Plan(self.epochs, self.batch, 1.0, seed, rows)
+
 
 TUNED, FROZEN, PASSAGES, NUMBERS = Usual(5, 16), Usual(10, 64), Usual(3, 16), Usual(1, 64)
 

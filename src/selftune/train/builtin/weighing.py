@@ -20,7 +20,6 @@ from selftune.train.builtin.task import (
     FROZEN,
     PASSAGES,
     Choice,
-    Plan,
     Task,
     Usual,
     filled,
@@ -74,11 +73,10 @@ def choose_weight(
     learned = np.zeros(len(examples.texts), bool)
     learned[sample[len(sample) // _HELD_OUT :]] = True
     part, rest = examples.subset(learned), examples.subset(held)
-    asked = int(wanted.n_epochs) if wanted.n_epochs != "auto" else written.epochs // 2
+    epochs = int(wanted.n_epochs) if wanted.n_epochs != "auto" else written.epochs // 2
     head = _trained_head(part, examples.kind(), encoder, run, seed)
     decoder = DecoderPart(part, encoder, seed)
-    plan = Plan(asked, written.batch, 1.0, seed, len(part.texts))
-    train_quietly(decoder, plan, run)
+    train_quietly(decoder, Usual(epochs, written.batch).plan(len(part.texts), seed), run)
     arrays, longest = decoder.arrays()
     chooser = TunedModel(head.files(), encoder)
     writer = TunedModel(
@@ -126,12 +124,10 @@ def _trained_head(part: Examples, kind: str, encoder: Encoder, run: TrainingRun,
     """Return a head that chooses among the answers of these rows."""
     head: Task
     if kind == "labels":
-        head = LabelTask(part, encoder, None, seed)
-        plan = Plan(FROZEN.epochs, FROZEN.batch, 1.0, seed, len(part.texts))
+        head, usual = LabelTask(part, encoder, None, seed), FROZEN
     else:
-        head = PassageTask(part, encoder)
-        plan = Plan(PASSAGES.epochs, PASSAGES.batch, 1.0, seed, len(part.texts))
-    train_quietly(head, plan, run)
+        head, usual = PassageTask(part, encoder), PASSAGES
+    train_quietly(head, usual.plan(len(part.texts), seed), run)
     return head
 
 
