@@ -1,0 +1,5 @@
+"""`selftune data`: from what you have to a clean training file and an honest test set."""
+
+import typer
+
+app = typer.Typer(help="Prepare data.", no_args_is_help=True)
