@@ -63,6 +63,8 @@ class Settings(Record):
     """`spec` makes ids seeded and accepts the placeholder ids of the SDKs' own tests."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads a training or serving process may use; 0 means all cores."""
+    prices: str = ""
+    """TOML file of your own prices, over those that ship; empty means none."""
 
     @property
     def root(self) -> Path:
