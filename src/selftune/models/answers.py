@@ -1,0 +1,131 @@
+"""What comes back from an endpoint: the records of question and answer, and how JSON becomes one.
+
+An answer that cannot be used is a value of its own, never an empty text.
+"""
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from selftune.core.canonical import fingerprint
+from selftune.core.records import Record, Usage
+
+Status = Literal["answered", "refused", "cut", "malformed", "rejected", "failed"]
+"""`refused`: the model or a filter declines. `cut`: the limit of tokens ended it. `malformed`: JSON
+was asked for and something else came. `rejected`: the endpoint does not accept the request.
+`failed`: no answer came, whatever was tried; only this one is worth asking again."""
+
+
+class Question(Record):
+    """One request to `/chat/completions`."""
+
+    key: str
+    """SHA-256 of all that is asked; sent as `Idempotency-Key`, alike at every attempt."""
+    body: dict[str, Any]
+    """The request as OpenAI writes it: model, messages, and the rest."""
+
+
+class Answer(Record):
+    """What became of one question."""
+
+    key: str
+    status: Status
+    text: str = ""
+    message: dict[str, Any] = Field(default_factory=dict)
+    """The assistant's whole message, tool calls and all."""
+    model: str = ""
+    """The snapshot that answered, as the endpoint names it."""
+    usage: Usage | None = None
+    """None where the endpoint says nothing; nothing is unknown, not zero."""
+    reason: str = ""
+    """Why there is no usable answer, in words."""
+    attempts: int = 1
+    unheard: int = 0
+    """Attempts that may have been paid for without an answer: the connection was cut."""
+
+
+def question(body: dict[str, Any], sample: int = 0) -> Question:
+    """Return a question with its key; `sample` tells equal questions of one run apart."""
+    return Question(key=fingerprint({"body": body, "sample": sample}), body=body)
+
+
+def read_completion(asked: Question, text: str) -> Answer:
+    """Return the answer that a chat completion's JSON holds.
+
+    Raises:
+        ValueError: the text is not a chat completion.
+
+    """
+    body = load_json(text)
+    choice = _first_choice(body)
+    message = choice["message"]
+    content = message.get("content")
+    said = content if isinstance(content, str) else ""
+    status, reason = _judge(asked, choice, said)
+    return Answer(
+        key=asked.key,
+        status=status,
+        text=said,
+        message=message,
+        model=str(body.get("model") or ""),
+        usage=_usage(body.get("usage")),
+        reason=reason,
+    )
+
+
+def load_json(text: str) -> Any:
+    """Return a JSON value; halves of surrogate pairs, which no file can hold, become `?`.
+
+    Raises:
+        ValueError: the text is not JSON, or is nested too deeply.
+
+    """
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            whole = json.dumps(value, ensure_ascii=False).encode("utf-8", errors="replace")
+            return json.loads(whole)
+        return value
+    except RecursionError as error:
+        raise ValueError("The JSON is nested too deeply.") from error
+
+
+def _first_choice(body: Any) -> dict[str, Any]:
+    choices = body.get("choices") if isinstance(body, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
+        raise ValueError("The endpoint's answer is no chat completion.")
+    return first
+
+
+def _judge(asked: Question, choice: dict[str, Any], said: str) -> tuple[Status, str]:
+    message, finish = choice["message"], choice.get("finish_reason")
+    if message.get("refusal"):
+        return "refused", str(message["refusal"])
+    if finish == "content_filter":
+        return "refused", "The endpoint's content filter stopped the answer."
+    if finish == "length":
+        return "cut", "The answer reached the limit of tokens."
+    if not said.strip() and not (message.get("tool_calls") or message.get("function_call")):
+        return "malformed", "The answer is empty."
+    if "response_format" in asked.body and not _is_json(said):
+        return "malformed", "The answer is not JSON."
+    return "answered", ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        load_json(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _usage(found: Any) -> Usage | None:
+    if not isinstance(found, dict):
+        return None
+    prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return None
+    return Usage(prompt_tokens=prompt, completion_tokens=completion)
