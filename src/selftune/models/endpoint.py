@@ -23,7 +23,7 @@ from selftune.core.errors import (
 )
 from selftune.core.records import Record
 from selftune.core.settings import read_variable
-from selftune.models.answers import Answer, Question, read_completion
+from selftune.models.answers import Answer, Question, Status, read_completion
 from selftune.models.pace import Pace
 
 if TYPE_CHECKING:
@@ -103,20 +103,22 @@ def open_client(endpoint: Endpoint, timeout_seconds: float) -> "AsyncOpenAI":
     """
     from openai import AsyncOpenAI
 
+    return AsyncOpenAI(**client_arguments(endpoint), timeout=timeout_seconds, max_retries=0)
+
+
+def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
+    """Return key and address as the SDK's clients take them; raises what `open_client` raises."""
     url = base_url_of(endpoint)
     key = read_variable(endpoint.api_key_variable)
-    if not key:
-        if url is None or endpoint.api_key_variable != KEY_VARIABLE:
-            raise InvalidInput(
-                f"The environment variable {endpoint.api_key_variable!r} is not set: put the API "
-                f"key of {endpoint.model!r} into it, or name the address of an endpoint that "
-                "needs none.",
-                code="missing_api_key",
-            )
-        key = "none"  # the SDK wants one, a local server does not
+    if not key and (url is None or endpoint.api_key_variable != KEY_VARIABLE):
+        raise InvalidInput(
+            f"The environment variable {endpoint.api_key_variable!r} is not set: put the API key "
+            f"of {endpoint.model!r} into it, or name the address of an endpoint that needs none.",
+            code="missing_api_key",
+        )
     if url is not None and not url.startswith(("http://", "https://")):
         raise InvalidInput(f"The address {url!r} must begin with http:// or https://.")
-    return AsyncOpenAI(api_key=key, base_url=url, timeout=timeout_seconds, max_retries=0)
+    return {"api_key": key or "none", "base_url": url}  # the SDK wants a key, a local server none
 
 
 class _Again(NamedTuple):
@@ -169,7 +171,7 @@ class _Asking:
         self._failures = self._failures + 1 if answer.status == "failed" else 0
         if self._failures < _FAILURES_IN_A_ROW:
             return None
-        return Unavailable(f"{self._where()} does not answer: {answer.reason}")
+        return Unavailable(f"{place(self._endpoint)} does not answer: {answer.reason}")
 
     async def _settle(self, client: "AsyncOpenAI", pace: Pace, asked: Question) -> Answer:
         """Ask one question until there is an answer or no attempt left."""
@@ -218,33 +220,35 @@ class _Asking:
             return _Again(error.message, wait, unheard=False)
 
     def _refused_request(self, asked: Question, error: "APIError") -> Answer | None:
-        """Return the answer that an error is, or None where another attempt may help.
-
-        Raises:
-            SelftuneError: no question will be answered.
-
-        """
+        """Return the answer that an error is, or None where another attempt may help."""
+        raise_if_hopeless(self._endpoint, error)
         status = getattr(error, "status_code", 500)
-        words = f"{self._where()} says {status}: {error.message}"
-        if status == 401:  # the endpoint's own words may repeat the key
-            raise AuthenticationFailed(
-                f"{self._where()} does not accept the key in the environment variable "
-                f"{self._endpoint.api_key_variable!r}: check it."
-            )
-        if status == 403:
-            raise PermissionDenied(f"{words} The key may not use this model or endpoint.")
-        if status == 404:
-            raise NotFound(f"{words} Check the name of the model and the address.")
-        if error.code == "insufficient_quota":
-            raise Unavailable(f"{words} Add credit to the account, then run the same again.")
         if status in (408, 409, 429) or status >= 500:
             return None
-        if error.code == "content_filter":
-            return Answer(key=asked.key, status="refused", reason=error.message)
-        return Answer(key=asked.key, status="rejected", reason=error.message)
+        what: Status = "refused" if error.code == "content_filter" else "rejected"
+        return Answer(key=asked.key, status=what, reason=error.message)
 
-    def _where(self) -> str:
-        return f"{self._endpoint.model!r} at {base_url_of(self._endpoint) or 'OpenAI'}"
+
+def raise_if_hopeless(endpoint: Endpoint, error: "APIError") -> None:
+    """Raise when no question will be answered: no key, no right, no such model, no credit."""
+    status, where = getattr(error, "status_code", 500), place(endpoint)
+    words = f"{where} says {status}: {error.message}"
+    if status == 401:  # the endpoint's own words may repeat the key
+        raise AuthenticationFailed(
+            f"{where} does not accept the key in the environment variable "
+            f"{endpoint.api_key_variable!r}: check it."
+        )
+    if status == 403:
+        raise PermissionDenied(f"{words} The key may not use this model or endpoint.")
+    if status == 404:
+        raise NotFound(f"{words} Check the name of the model and the address.")
+    if error.code == "insufficient_quota":
+        raise Unavailable(f"{words} Add credit to the account, then run the same again.")
+
+
+def place(endpoint: Endpoint) -> str:
+    """Return the endpoint in words."""
+    return f"{endpoint.model!r} at {base_url_of(endpoint) or 'OpenAI'}"
 
 
 async def _post(client: "AsyncOpenAI", asked: Question) -> str:

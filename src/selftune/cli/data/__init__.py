@@ -2,4 +2,7 @@
 
 import typer
 
+from selftune.cli.data.generate import generate
+
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
+app.command()(generate)

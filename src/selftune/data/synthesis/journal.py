@@ -7,19 +7,24 @@ start: what has an answer here is not asked again. One process at a time may hol
 
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selftune.core.canonical import canonical_json
+from selftune.core.canonical import canonical_json, fingerprint
 from selftune.core.errors import Conflict, InvalidInput
 from selftune.models.answers import Answer, Question
+from selftune.models.batching import Batch
 
 NAME = "journal.db"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS plan (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS questions (
     key TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
     body TEXT NOT NULL,
+    batch TEXT,
     most_prompt INTEGER NOT NULL,
     most_completion INTEGER NOT NULL,
     on_its_way INTEGER NOT NULL,
@@ -28,7 +33,13 @@ CREATE TABLE IF NOT EXISTS questions (
     completion INTEGER NOT NULL DEFAULT 0,
     answer TEXT
 );
-CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, file_id TEXT, batch_id TEXT);
+CREATE TABLE IF NOT EXISTS batches (
+    key TEXT PRIMARY KEY,
+    file_id TEXT,
+    batch_id TEXT,
+    is_done INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS questions_of_a_batch ON questions (batch);
 """
 
 
@@ -37,19 +48,6 @@ class Tokens(NamedTuple):
 
     prompt: int = 0
     completion: int = 0
-
-    def plus(self, other: "Tokens", times: int = 1) -> "Tokens":
-        """Return the sum of these and the other ones, taken so many times."""
-        return Tokens(
-            self.prompt + times * other.prompt, self.completion + times * other.completion
-        )
-
-
-class Batch(NamedTuple):
-    """How far a batch has come: nothing, an uploaded file, a batch that runs."""
-
-    file_id: str | None = None
-    batch_id: str | None = None
 
 
 class Journal:
@@ -107,39 +105,81 @@ class Journal:
         row = self._db.execute("SELECT answer FROM questions WHERE key = ?", (key,)).fetchone()
         return None if row is None or row[0] is None else Answer.model_validate_json(row[0])
 
-    def intend(self, asked: Question, most: Tokens) -> None:
+    def intend(self, asked: Question, most: Tokens, batch: str | None = None) -> None:
         """Write that a question is about to be sent, and what it may cost at most.
 
         If it was on its way when an earlier process ended, that attempt may have been paid for.
         """
         self._db.execute(
-            "INSERT INTO questions (key, body, most_prompt, most_completion, on_its_way) "
-            "VALUES (?, ?, ?, ?, 1) ON CONFLICT (key) DO UPDATE "
-            "SET unheard = unheard + on_its_way, on_its_way = 1",
-            (asked.key, canonical_json(asked.body), most.prompt, most.completion),
+            "INSERT INTO questions "
+            "(key, model, body, batch, most_prompt, most_completion, on_its_way) "
+            "VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (key) DO UPDATE SET "
+            "unheard = unheard + on_its_way, on_its_way = 1, batch = excluded.batch",
+            (asked.key, asked.body["model"], canonical_json(asked.body), batch, *most),
         )
 
     def settle(self, answer: Answer, used: Tokens) -> None:
-        """Write what became of a question; one that failed stays without an answer."""
-        kept = None if answer.status == "failed" else answer.model_dump_json()
+        """Write what became of a question; where none was paid for, it may be asked again."""
+        kept = None if answer.status in ("failed", "rejected") else answer.model_dump_json()
         self._db.execute(
             "UPDATE questions SET on_its_way = 0, unheard = unheard + ?, answer = ?, prompt = ?, "
             "completion = ? WHERE key = ?",
             (answer.unheard, kept, used.prompt, used.completion, answer.key),
         )
 
-    def paid(self) -> Tokens:
-        """Return the tokens of all answers."""
-        return self._sum("prompt", "completion", "1")
+    def keep(self, answer: Answer) -> None:
+        """Write an answer that cost nothing and will always be the same, so that it is final."""
+        self._db.execute(
+            "UPDATE questions SET answer = ? WHERE key = ?", (answer.model_dump_json(), answer.key)
+        )
 
-    def perhaps_paid(self) -> Tokens:
-        """Return the most that attempts without an answer can have used."""
-        return self._sum("most_prompt", "most_completion", "(unheard + on_its_way)")
+    def paid(self) -> dict[str, Tokens]:
+        """Return the tokens of all answers, by model."""
+        return self._sums("prompt", "completion", "1")
 
-    def _sum(self, prompt: str, completion: str, times: str) -> Tokens:
-        query = f"SELECT SUM({prompt} * {times}), SUM({completion} * {times}) FROM questions"
-        row = self._db.execute(query).fetchone()
-        return Tokens(row[0] or 0, row[1] or 0)
+    def perhaps_paid(self) -> dict[str, Tokens]:
+        """Return the most that attempts without an answer can have used, by model."""
+        return self._sums("most_prompt", "most_completion", "(unheard + on_its_way)")
+
+    def _sums(self, prompt: str, completion: str, times: str) -> dict[str, Tokens]:
+        query = (
+            f"SELECT model, SUM({prompt} * {times}), SUM({completion} * {times}) "
+            "FROM questions GROUP BY model"
+        )
+        return {row[0]: Tokens(row[1], row[2]) for row in self._db.execute(query)}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write everything inside, or nothing of it."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def begin_batch(self, keys: Sequence[str]) -> str:
+        """Write that these questions become a batch; return its key."""
+        number = self._db.execute("SELECT COUNT(*) FROM batches").fetchone()[0]
+        key = fingerprint({"number": number, "questions": list(keys)})
+        self._db.execute("INSERT INTO batches (key) VALUES (?)", (key,))
+        return key
+
+    def open_batches(self) -> list[tuple[str, list[Question]]]:
+        """Return the batches whose answers are not here yet, with their questions."""
+        keys = [row[0] for row in self._db.execute("SELECT key FROM batches WHERE is_done = 0")]
+        query = "SELECT key, body FROM questions WHERE batch = ? ORDER BY rowid"
+        return [
+            (
+                key,
+                [
+                    Question(key=row[0], body=json.loads(row[1]))
+                    for row in self._db.execute(query, (key,))
+                ],
+            )
+            for key in keys
+        ]
 
     def batch(self, key: str) -> Batch:
         """Return how far a batch has come."""
@@ -150,7 +190,13 @@ class Journal:
 
     def note_batch(self, key: str, batch: Batch) -> None:
         """Write how far a batch has come."""
-        self._db.execute("INSERT OR REPLACE INTO batches VALUES (?, ?, ?)", (key, *batch))
+        self._db.execute(
+            "UPDATE batches SET file_id = ?, batch_id = ? WHERE key = ?", (*batch, key)
+        )
+
+    def end_batch(self, key: str) -> None:
+        """Write that all answers of a batch are here."""
+        self._db.execute("UPDATE batches SET is_done = 1 WHERE key = ?", (key,))
 
     def close(self) -> None:
         """Let another process have it."""
