@@ -1,0 +1,92 @@
+"""What rows ask and what they expect, as texts that can be compared across shapes.
+
+A training chat, a row of fields and an eval item may ask the same question. System prompts do not
+count, nor does what every prompt of a file begins or ends with: an instruction that a template put
+there.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, fields_of, prompt_text
+from selftune.data.words import normal_form
+
+_ANSWER_FIELDS = (
+    "answer",
+    "expected",
+    "correct_label",
+    "label",
+    "reference",
+    "ideal",
+    "target",
+    "output",
+    "response",
+    "category",
+    "intent",
+    "price",
+)
+_ENOUGH_TO_SEE_A_TEMPLATE = 10
+_ANSWERS_TO_ROWS = 4
+"""Answers are a closed set when each comes so often or more, on average."""
+
+
+def questions(rows: Sequence[Row]) -> list[str]:
+    """Return what each row asks, without what all of them begin or end with."""
+    texts = [prompt_text(row).strip() for row in rows]
+    begins, ends = _shared_frame(texts)
+    return [
+        text[begins : len(text) - ends].strip() or text or _without_system(row)
+        for row, text in zip(rows, texts, strict=True)
+    ]
+
+
+def expected_answer(row: Row) -> str:
+    """Return the answer of a chat, or the field of an item that is named like one, or nothing."""
+    said = answer_text(row)
+    if said or "messages" in row:
+        return said
+    fields = fields_of(row)
+    return next((str(fields[name]) for name in _ANSWER_FIELDS if name in fields), "")
+
+
+def labels(rows: Sequence[Row]) -> list[str] | None:
+    """Return each row's answer where answers are a closed set (few, repeated), or None."""
+    answers = [normal_form(expected_answer(row)) for row in rows]
+    distinct = Counter(answers)
+    closed = 2 <= len(distinct) <= len(rows) / _ANSWERS_TO_ROWS
+    return answers if closed else None
+
+
+def _shared_frame(texts: Sequence[str]) -> tuple[int, int]:
+    """Return how many characters all texts share at their beginning and at their end."""
+    distinct = set(texts)
+    if len(distinct) < _ENOUGH_TO_SEE_A_TEMPLATE:
+        return 0, 0
+    mirrored = {text[::-1] for text in distinct}
+    return _shared_beginning(distinct), _shared_beginning(mirrored)
+
+
+def _shared_beginning(texts: set[str]) -> int:
+    """Return how many characters all texts begin with, so that no word is cut."""
+    least, most = min(texts), max(texts)  # what these share lies in all between them
+    shared = next(
+        (at for at, pair in enumerate(zip(least, most, strict=False)) if pair[0] != pair[1]),
+        len(least),
+    )
+    while shared and not least[shared - 1].isspace():
+        shared -= 1
+    return shared
+
+
+def _without_system(row: Row) -> str:
+    """Return a row that has no text to compare (pictures, sounds) as JSON."""
+    messages = row.get("messages")
+    if not isinstance(messages, list):
+        return json.dumps(fields_of(row), sort_keys=True, default=str)
+    asked = [
+        message
+        for message in messages
+        if not isinstance(message, dict) or message.get("role") not in (*SYSTEM_ROLES, "assistant")
+    ]
+    return json.dumps(asked, sort_keys=True, default=str)
