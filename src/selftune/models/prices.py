@@ -7,7 +7,7 @@ machine and are billed by nobody.
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -51,6 +51,8 @@ class Price(Record):
     """Requests to the model itself."""
     tuned: Rates | None = None
     """Requests to its fine-tunes."""
+    trains_on: Literal["chat", "completion"] = "chat"
+    """Rows of messages, or rows of a prompt and its completion."""
     example_limit: Annotated[int, Field(ge=1)] | None = None
     """Tokens of one training example; None is unknown."""
     is_local: bool = False

@@ -2,7 +2,11 @@
 
 import typer
 
+from selftune.cli.data.convert import convert
+from selftune.cli.data.estimate import estimate
 from selftune.cli.data.generate import generate
 
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
+app.command()(estimate)
+app.command()(convert)
 app.command()(generate)

@@ -1,5 +1,6 @@
 """Options that every command which reads data shares."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -56,3 +57,26 @@ def options_of(
     return ReadOptions(
         container=container, format=format, template=template, split=split, limit=limit
     )
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How to read a source, for commands that group their options."""
+
+    system: System = None
+    user: User = None
+    assistant: Assistant = None
+    container: Container = None
+    format: Format = None
+    split: Split = None
+    limit: Limit = None
+
+    def options(self) -> ReadOptions:
+        """Return how to read."""
+        return options_of(
+            template_of(self.system, self.user, self.assistant),
+            container=self.container,
+            format=self.format,
+            split=self.split,
+            limit=self.limit,
+        )
