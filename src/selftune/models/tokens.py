@@ -20,6 +20,9 @@ OLDER_ENCODING = "cl100k_base"
 _OF_THE_OLDER = ("gpt-3.5", "gpt-4-", "davinci-002", "babbage-002", "text-embedding-")
 _LONGEST_FOR_ONE = 999_999
 """`bpe-openai` refuses longer texts."""
+_FEW = 32
+"""So many texts are counted sooner as lists than as one array, which takes a tenth of a millisecond
+to make."""
 TOKENS_PER_MESSAGE = 3
 """Chat overhead of one message, as OpenAI's cookbook counts it for the gpt-4o family."""
 TOKENS_PER_REPLY = 3
@@ -49,16 +52,21 @@ def encoding_of(model: str) -> str:
 
 def count_many(texts: Sequence[str], encoding: str = ENCODING) -> "np.ndarray[Any, Any]":
     """Return how many tokens each text has, shape (texts,), int64."""
+    try:
+        return _count_many(texts, encoding)
+    except TypeError:  # a lone surrogate somewhere
+        return _count_many([_whole(text) for text in texts], encoding)
+
+
+def _count_many(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    if not texts:
-        return np.zeros(0, np.int64)
-    counter = _batches(encoding)
     # One thread: callers that want more cores use processes, and parsing is the other half.
-    try:
-        encoded = counter.encode_batch(texts, parallel=False)
-    except TypeError:  # a lone surrogate somewhere
-        encoded = counter.encode_batch([_whole(text) for text in texts], parallel=False)
+    counter = _batches(encoding)
+    if len(texts) <= _FEW:
+        lists = counter.encode_batch_list(texts, parallel=False) if texts else ()
+        return np.fromiter(map(len, lists), np.int64, len(texts))
+    encoded = counter.encode_batch(texts, parallel=False)
     return np.diff(np.asarray(encoded.layout.offsets)).astype(np.int64, copy=False)
 
 
