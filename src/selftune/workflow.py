@@ -17,7 +17,7 @@ from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
 from selftune.data.overlap import shared_rows
 from selftune.data.prepare import shared_system, split, to_chats
-from selftune.data.read import read_file
+from selftune.data.read import ReadOptions, read_rows
 from selftune.data.validate import Checked, check_training_file
 from selftune.evaluate.compare import compare
 from selftune.evaluate.items import to_items
@@ -69,10 +69,10 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
         InvalidInput: a file or a row is not what it must be; names file and row.
 
     """
-    rows = read_file(folder / spec.data.training_file)[: spec.data.limit]
+    rows = read_rows(folder / spec.data.training_file, ReadOptions(limit=spec.data.limit))
     seed, data, evaluation = spec.model.seed, spec.data, spec.evaluation
     if data.test_file is not None:
-        tests = read_file(folder / data.test_file)
+        tests = read_rows(folder / data.test_file)
     else:
         rows, tests = split(rows, data.test_fraction, seed)
     if evaluation.prompt is None and data.template is not None:

@@ -3,6 +3,7 @@
 SelftuneError
 ├── InvalidInput            the caller sent something wrong and can fix it
 │   ├── UnknownPlugin       no such engine, sampler, scorer or format
+│   ├── BadRows             rows of a file cannot be used; says which, and why
 │   └── TooLarge            the request is larger than the limit allows
 ├── AuthenticationFailed    no key, or a key that is not known
 ├── PermissionDenied        the key is known and may not do this
@@ -21,6 +22,8 @@ To add one: it needs a handler that does something no other error gets. The mess
 thing in `{x!r}`, the rule, and the remedy; `code` and `param` are OpenAI's words.
 """
 
+from typing import Any
+
 
 class SelftuneError(Exception):
     """Base class: catching it catches everything that selftune raises on purpose."""
@@ -38,6 +41,14 @@ class InvalidInput(SelftuneError):
 
 class UnknownPlugin(InvalidInput):
     """The named plugin is neither built in nor installed."""
+
+
+class BadRows(InvalidInput):
+    """Rows of a file cannot be used; `problems` are records of `data/problems.py`."""
+
+    def __init__(self, message: str, *, problems: tuple[Any, ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class TooLarge(InvalidInput):

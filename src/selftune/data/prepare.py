@@ -6,7 +6,7 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
-from selftune.core.templates import fill
+from selftune.data.filling import filled_chat
 
 Row = dict[str, Any]
 Chat = list[dict[str, Any]]
@@ -42,17 +42,10 @@ def _chat(number: int, row: Row, template: Template | None) -> Row:
         raise InvalidInput(
             f"Row {number} has no list of messages: give [data.template] with user and assistant."
         )
-    item = fields_of(row)
-    messages = [
-        {"role": role, "content": fill(text, item)}
-        for role, text in (
-            ("system", template.system),
-            ("user", template.user),
-            ("assistant", template.assistant),
-        )
-        if text is not None
-    ]
-    return {"messages": messages}
+    try:
+        return filled_chat(row, template)
+    except InvalidInput as error:
+        raise InvalidInput(f"Row {number}: {error.message}") from error
 
 
 def shared_system(chats: Sequence[Row]) -> Chat:

@@ -26,7 +26,10 @@ _QUESTION_FIELDS = (
 
 
 class Line(NamedTuple):
-    """One row and where it stood, or what keeps it from being read."""
+    """One row and where it stood, or what keeps it from being read.
+
+    A problem beside a row is a warning: the row can be used.
+    """
 
     number: int
     """Counted from 1: the line of the file, or the entry where a container has no lines."""

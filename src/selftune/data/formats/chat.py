@@ -1,38 +1,38 @@
-"""OpenAI's chat JSONL, or any JSONL: one object a line."""
-
-import json
-from pathlib import Path
-from typing import Any
+"""OpenAI's chats: `{"messages": [...]}` that end with the assistant."""
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.data.openai_rows import ordered_chat
+from selftune.data.rows import Row, fields_of, kind_of
 
 
 class Params(Record):
     """Nothing to set."""
 
 
-def build(params: Params) -> "Jsonl":
-    """Make the reader."""
+def build(params: Params) -> "Chat":
+    """Make the format."""
     del params
-    return Jsonl()
+    return Chat()
 
 
-class Jsonl:
-    """Reads lines."""
+class Chat:
+    """Rows that teach answers."""
 
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        """Return every row; a line that is not an object is an error with its number."""
-        rows = []
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise InvalidInput(f"{path}, line {number}: not valid JSON: {error}") from error
-                if not isinstance(row, dict):
-                    raise InvalidInput(f"{path}, line {number}: not a JSON object")
-                rows.append(row)
-        return rows
+    def recognizes(self, row: Row) -> bool:
+        return kind_of(row) == "chat"
+
+    def read(self, row: Row) -> Row:
+        return row
+
+    def write(self, row: Row) -> Row:
+        kind = kind_of(row)
+        if kind in ("fields", "item"):
+            names = ", ".join(map(str, fields_of(row)))
+            raise InvalidInput(
+                f"has no messages, but the fields {names}: make messages of them with --user and "
+                "--assistant"
+            )
+        if kind == "preference":
+            raise InvalidInput("has two answers of which one is preferred, not one answer")
+        return ordered_chat(row)

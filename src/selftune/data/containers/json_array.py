@@ -1,0 +1,121 @@
+"""A JSON array of objects, read element by element: a file of any size in constant memory."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from selftune.core.records import Record
+from selftune.data.json_rows import MAX_BYTES, json_line, parse_row
+from selftune.data.problems import problem
+from selftune.data.rows import Line, Row
+from selftune.data.source import Source
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CHUNK_BYTES = 1 << 20
+# No JSON string spans two lines: one without its quote ends where its line ends.
+_STRING = rb'"(?:[^"\\\n]++|\\.)*+(?:"|(?=\\?\n))'
+_BETWEEN_ELEMENTS = re.compile(rb"(?:[^\"\[\]{},]++|" + _STRING + rb")*+([\[\]{},])")
+_IN_ELEMENT = re.compile(rb"(?:[^\"\[\]{}]++|" + _STRING + rb")*+([\[\]{}])")
+_OPENING = re.compile(rb"\s*\[\s*([\[{\]]|$)")
+_OPENING_PYTHON = re.compile(rb"\s*\[\s*(\{\s*'|\()")
+
+
+class Params(Record):
+    """Nothing to set."""
+
+
+def build(params: Params) -> "JsonArray":
+    """Make the container."""
+    del params
+    return JsonArray()
+
+
+class JsonArray:
+    """Reads and writes one array."""
+
+    suffixes = (".json",)
+
+    def recognizes(self, source: Source) -> bool:
+        head = source.head.removeprefix(_BYTE_ORDER_MARK)
+        return _OPENING.match(head) is not None and _OPENING_PYTHON.match(head) is None
+
+    def lines(self, source: Source) -> Iterator[Line]:
+        array = _Array(source.stream)
+        for piece in array.pieces():
+            text = piece.lstrip()
+            number = array.line + piece.count(b"\n", 0, len(piece) - len(text))
+            yield parse_row(text, number) if text else _fault(number, "has a comma too many")
+        if not array.is_closed:
+            yield _fault(array.line, "is not closed: what begins here does not end")
+            return
+        rest = array.rest()
+        if rest is not None:
+            yield _fault(rest, "is followed by something else")
+
+    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+        count = 0
+        for row in rows:
+            target.write(b",\n" if count else b"[\n")
+            target.write(json_line(row).rstrip(b"\n"))
+            count += 1
+        target.write(b"\n]\n" if count else b"[]\n")
+        return count
+
+
+class _Array:
+    """An array that is being read, and where the reading stands."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._buffer = b""
+        self._at = 0
+        self.line = 1
+        """Line on which the piece that was yielded last, or is read now, begins."""
+        self.is_closed = False
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what stands between the commas of the array itself, blanks included."""
+        depth = start = commas = 0
+        while not self.is_closed:
+            found = (_IN_ELEMENT if depth > 1 else _BETWEEN_ELEMENTS).match(self._buffer, self._at)
+            if found is None:
+                if not self._read_more(start):
+                    return
+                start = 0
+                continue
+            self._at, mark = found.end(), found[1]
+            depth += (mark in b"[{") - (mark in b"]}")
+            if mark == b"[" and depth == 1:
+                start = self._at
+            self.is_closed = depth == 0
+            if self.is_closed or (mark == b"," and depth == 1):
+                piece = self._buffer[start : self._at - 1]
+                if commas or not self.is_closed or piece.strip():
+                    yield piece
+                self.line += piece.count(b"\n")
+                start, commas = self._at, commas + 1
+
+    def rest(self) -> int | None:
+        """Return the line of the first thing after the array; None where nothing follows."""
+        rest = self._buffer[self._at :]
+        while rest:
+            text = rest.lstrip()
+            self.line += rest.count(b"\n", 0, len(rest) - len(text))
+            if text:
+                return self.line
+            rest = self._stream.read(_CHUNK_BYTES)
+        return None
+
+    def _read_more(self, start: int) -> bool:
+        """Drop what was yielded, and read as much as is kept: long elements cost no more."""
+        self._buffer = self._buffer[start:]
+        self._at -= start
+        if len(self._buffer) > MAX_BYTES:
+            return False
+        more = self._stream.read(max(_CHUNK_BYTES, len(self._buffer)))
+        self._buffer += more
+        return bool(more)
+
+
+def _fault(line: int, words: str) -> Line:
+    return Line(line, None, problem("line-not-json", line, f"The array {words}."))

@@ -1,0 +1,46 @@
+"""Parquet: rows as columns on disk, read batch by batch."""
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
+from selftune.data.columns import ROWS_PER_BATCH, lines_of, load_arrow, table_of
+from selftune.data.rows import Line, Row
+from selftune.data.source import Source
+
+
+class Params(Record):
+    """Nothing to set."""
+
+
+def build(params: Params) -> "Parquet":
+    """Make the container."""
+    del params
+    return Parquet()
+
+
+class Parquet:
+    """Reads and writes Parquet."""
+
+    suffixes = (".parquet",)
+
+    def recognizes(self, source: Source) -> bool:
+        return source.head.startswith(b"PAR1")
+
+    def lines(self, source: Source) -> Iterator[Line]:
+        arrow = load_arrow(source.name)
+        from pyarrow import parquet
+
+        try:
+            file = parquet.ParquetFile(source.seekable())
+        except (arrow.ArrowException, OSError) as error:
+            raise InvalidInput(f"{source.name} is damaged: {error}") from error
+        yield from lines_of(source.name, file.iter_batches(ROWS_PER_BATCH))
+
+    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+        table = table_of(rows)
+        from pyarrow import parquet
+
+        parquet.write_table(table, target, compression="zstd")
+        return int(table.num_rows)
