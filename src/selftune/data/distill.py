@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from selftune.data.synthesis.novelty import Novelty
 from selftune.data.synthesis.outputs import Made, Outcome, write_made, write_report
 from selftune.data.synthesis.run import Asking, Means, Progress, Run, body_of, plan_of
 from selftune.data.synthesis.terms import terms_note
-from selftune.models.answers import Answer, Question, question
+from selftune.models.answers import Answer, Question, load_json, question
 from selftune.models.endpoint import Endpoint
 from selftune.models.stored import Stored, logged_completion, plain_message
 
@@ -172,21 +172,34 @@ def distill_stored(
     return outcome
 
 
-def logged(rows: Iterable[dict[str, Any]]) -> Iterator[Stored]:
-    """Yield the completions of an export or log, one object each.
+def logged_file(path: Path) -> Iterator[Stored]:
+    """Yield the completions of an export or log, one JSON object a line.
 
     Raises:
-        InvalidInput: an object is no question with its answer.
+        InvalidInput: it cannot be read, or a line is no question with its answer.
 
     """
-    for number, entry in enumerate(rows, start=1):
-        found = logged_completion(entry, number)
-        if found is None:
-            raise InvalidInput(
-                f"Entry {number} is no stored completion: it needs messages (or input) and choices, "
-                "or request and response with them."
-            )
-        yield found
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _logged(path, number, line)
+    except OSError as error:
+        raise InvalidInput(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+def _logged(path: Path, number: int, line: bytes) -> Stored:
+    try:
+        entry = load_json(line.decode("utf-8-sig"))
+    except ValueError as error:
+        raise InvalidInput(f"{path}, line {number} is not JSON: {error}.") from error
+    found = logged_completion(entry, number) if isinstance(entry, dict) else None
+    if found is None:
+        raise InvalidInput(
+            f"{path}, line {number} is no stored completion: it needs messages (or input) and "
+            "choices, or request and response with them."
+        )
+    return found
 
 
 _NOWHERE = "http://localhost"

@@ -30,7 +30,7 @@ Test = Annotated[
 class TeacherOptions:
     """Which model is asked, and how."""
 
-    teacher: Annotated[str, typer.Option(help="The model that is asked.")]
+    teacher: Annotated[str | None, typer.Option(help="The model that is asked.")] = None
     base_url: Annotated[
         str | None,
         typer.Option(help="Where it answers, e.g. http://127.0.0.1:8000/v1; else OpenAI."),
@@ -47,16 +47,27 @@ class TeacherOptions:
     ] = "schema"
 
     def asking(self) -> "Asking":
-        """Return how the teacher is asked."""
+        """Return how the teacher is asked.
+
+        Raises:
+            InvalidInput: there is none, or an option is wrong.
+
+        """
+        from selftune.core.errors import InvalidInput
+
+        if self.teacher is None:
+            raise InvalidInput("Name the model that is asked: --teacher MODEL.")
+        return self.asking_of(self.teacher, self.base_url, self.api_key_variable)
+
+    def asking_of(self, model: str, base_url: str | None, api_key_variable: str) -> "Asking":
+        """Return how another model is asked, in all else alike."""
         from selftune.core.errors import InvalidInput
         from selftune.data.synthesis.run import Asking
         from selftune.models.endpoint import Endpoint
 
         if self.json_mode not in ("schema", "object"):
             raise InvalidInput(f"--json-mode is {self.json_mode!r}: it is schema or object.")
-        endpoint = Endpoint(
-            model=self.teacher, base_url=self.base_url, api_key_variable=self.api_key_variable
-        )
+        endpoint = Endpoint(model=model, base_url=base_url, api_key_variable=api_key_variable)
         return Asking(
             endpoint=endpoint,
             max_tokens=self.max_tokens,
