@@ -34,7 +34,7 @@ _MOJIBAKE = re.compile(
     f"[\xc2-\xf4][{_AFTER}]|\u201a\xc4|\u221a[^\\s\\d(]|[\u251c\u252c][^\\s\u2500-\u257f]"
 )
 """What UTF-8 looks like when it is read as Windows-1252, Mac Roman or code page 437."""
-_SECOND_LEADS = np.frombuffer(b"\xc2\xc5\xc6\xcb\xe2", np.uint8)
+_LEADS = np.isin(np.arange(256), list(b"\xc2\xc5\xc6\xcb\xe2"))
 """First bytes of the characters of `_AFTER` in UTF-8."""
 _AROUND = 40
 """Characters on each side that decide with a suspect whether it is mojibake."""
@@ -54,9 +54,10 @@ def damage_in(joined: Joined) -> Iterator[Finding]:
     for index in joined.holding(_controls(joined)):
         yield from _first(index, joined.texts[index], _CONTROL, CONTROL_RULE, "control character")
     if not joined.buffer.isascii():
-        for index in joined.holding(_odd_positions(joined)):
+        odd, suspect = _beyond_ascii(joined)
+        for index in joined.holding(odd):
             yield from _odd(index, joined.texts[index])
-        for index in joined.holding(_suspects(joined)):
+        for index in joined.holding(suspect):
             yield from _mojibake(index, joined.texts[index])
     for index in joined.holding(joined.positions(b"&")):
         yield from _entity(index, joined.texts[index])
@@ -75,25 +76,21 @@ def _controls(joined: Joined) -> Positions:
     return np.concatenate(found)
 
 
-def _odd_positions(joined: Joined) -> Positions:
-    return np.concatenate(
-        (
-            joined.sequences("\ufffd".encode()),
-            joined.sequences("\ufeff".encode()),
-            joined.pairs(0xED, 0xA0, 0xBF),  # surrogates
-            joined.pairs(0xC2, 0x80, 0x9F),  # the control characters of Latin-1
-        )
+def _beyond_ascii(joined: Joined) -> tuple[Positions, Positions]:
+    """Return where `_ODD` matches, and where `_MOJIBAKE` may match."""
+    everything = np.frombuffer(joined.buffer, np.uint8)
+    at = np.flatnonzero(everything >= 0xC2)  # the first byte of each character beyond ASCII
+    first, second, third = everything[at], everything[at + 1], everything[at + 2]
+    replaced = (first == 0xEF) & ((second == 0xBF) & (third == 0xBD))
+    marks = (first == 0xEF) & ((second == 0xBB) & (third == 0xBF))
+    surrogates = (first == 0xED) & (second >= 0xA0)
+    controls = (first == 0xC2) & (second < 0xA0)
+    letters = (first == 0xC3) & (second <= 0xB4) & (second >= 0x82) & _LEADS[third]
+    rare = (first == 0xE2) & (
+        ((third == 0x9A) & ((second == 0x80) | (second == 0x88)))
+        | ((second == 0x94) & ((third == 0x9C) | (third == 0xAC)))
     )
-
-
-def _suspects(joined: Joined) -> Positions:
-    """Return where `_MOJIBAKE` may match."""
-    letters = joined.pairs(0xC3, 0x82, 0xB4)
-    after = np.frombuffer(joined.buffer, np.uint8)[letters + 2]
-    rare = [
-        joined.sequences(sign.encode()) for sign in ("\u201a\xc4", "\u221a", "\u251c", "\u252c")
-    ]
-    return np.concatenate((letters[np.isin(after, _SECOND_LEADS)], *rare))
+    return at[replaced | marks | surrogates | controls], at[letters | rare]
 
 
 def _first(

@@ -61,6 +61,8 @@ class Joined(NamedTuple):
 
     def positions(self, byte: bytes) -> Positions:
         """Return where a byte stands in the buffer."""
+        if byte not in self.buffer:
+            return np.empty(0, np.int64)
         return np.flatnonzero(np.frombuffer(self.buffer, np.uint8) == ord(byte))
 
     def pairs(self, first: int, lowest: int, highest: int) -> Positions:
@@ -69,14 +71,6 @@ class Joined(NamedTuple):
         at = np.flatnonzero(everything == first)
         second = everything[at + 1]
         return at[(second >= lowest) & (second <= highest)]
-
-    def sequences(self, text: bytes) -> Positions:
-        """Return where a few bytes stand."""
-        everything = np.frombuffer(self.buffer, np.uint8)
-        at = np.flatnonzero(everything == text[0])
-        for offset in range(1, len(text)):
-            at = at[everything[at + offset] == text[offset]]
-        return at
 
     def windows(self, overlap: int = 0) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the buffer in pieces, each with its position and some bytes of the next one."""
@@ -88,7 +82,7 @@ class Joined(NamedTuple):
 def join(texts: Sequence[str]) -> Joined:
     """Return texts in one buffer."""
     try:
-        encoded = [text.encode() for text in texts]
+        encoded = list(map(str.encode, texts))
     except UnicodeEncodeError:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded)) + 1

@@ -136,6 +136,9 @@ _NUMBERS: tuple[tuple[str, re.Pattern[bytes], Callable[[str], bool]], ...] = (
         _is_telephone,
     ),
 )
+_LETTERED_NUMBERS = tuple(number for number in _NUMBERS if "IBAN" in number[0])
+_MANY_DIGITS = re.compile(rb"\d(?:[ ().\-/]{0,3}\d){8}")
+"""What every number holds, but those with letters."""
 _REACH = 48
 """Bytes around many digits that may belong to the number: an IBAN has up to 42 with its spaces."""
 
@@ -157,7 +160,8 @@ def personal_in(joined: Joined) -> Iterator[Finding]:
 def _numbers(joined: Joined) -> Iterator[Finding]:
     taken: dict[int, list[Finding]] = {}
     for begin, end in _digit_runs(joined):
-        for kind, pattern, is_valid in _NUMBERS:
+        is_number = _MANY_DIGITS.search(joined.buffer, begin, end) is not None
+        for kind, pattern, is_valid in _NUMBERS if is_number else _LETTERED_NUMBERS:
             for found in pattern.finditer(joined.buffer, begin, end):
                 if is_valid(found.group().decode()):
                     finding = joined.finding(RULE, kind, *found.span())
