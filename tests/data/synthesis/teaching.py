@@ -30,6 +30,11 @@ class Teacher:
     """What the server knows: its faults to come, its answers, and who has paid for what."""
 
     def __init__(self) -> None:
+        self.url = ""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.faults: list[Fault] = []
         """Taken one by one, by requests in the order that they come."""
         self.reply: Reply = reply_by_schema
@@ -48,7 +53,6 @@ class Teacher:
         self.polls_until_done = 1
         self.batch_faults: dict[int, Fault] = {}
         self.stored: list[dict[str, Any]] = []
-        self.url = ""
 
     async def complete(self, request: Request) -> Response:
         body = await request.json()

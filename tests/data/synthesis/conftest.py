@@ -1,0 +1,31 @@
+"""A teacher for each test: one server for all of them, without memory of the last one."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.data.synthesis.teaching import Teacher, teaching
+
+from selftune.data.synthesis.run import Asking, Means
+from selftune.models.endpoint import Endpoint, Limits
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Teacher]:
+    with teaching() as running:
+        yield running
+
+
+@pytest.fixture
+def teacher(server: Teacher) -> Teacher:
+    server.forget()
+    return server
+
+
+@pytest.fixture
+def asking(teacher: Teacher) -> Asking:
+    return Asking(endpoint=Endpoint(model="wise", base_url=teacher.url), max_tokens=100)
+
+
+@pytest.fixture
+def means() -> Means:
+    return Means(limits=Limits(first_wait_seconds=0.01), poll_seconds=0.0)
