@@ -46,6 +46,7 @@ def one_word_apart(sets: WordSets, sides: Sides | None) -> Candidates:
     if not len(short):
         return
     whole = np.add.reduceat(np.append(sets.hashes, np.uint64(0)), sets.starts[:-1])[short]
+    whole += sets.kinds[short]
     owners = np.repeat(short, sets.sizes[short])
     lost = np.repeat(whole, sets.sizes[short]) - sets.hashes[places_of(sets, short)]
     keys, forms = np.concatenate([whole, lost]), np.concatenate([short, owners])
@@ -114,7 +115,10 @@ def _sharing_piles(sets: WordSets, left: Integers, right: Integers, apart: int) 
     ours = _pile_sums(sets, left, piles)
     theirs = _pile_sums(sets, right, piles)
     for chosen in combinations(range(piles), alike):
-        keys = [mixed(sums[:, chosen].sum(axis=1, dtype=np.uint64)) for sums in (ours, theirs)]
+        keys = [
+            mixed(sums[:, chosen].sum(axis=1, dtype=np.uint64) + sets.kinds[forms])
+            for sums, forms in ((ours, left), (theirs, right))
+        ]
         for i, j in _join(*keys):
             yield left[i], right[j]
 

@@ -37,23 +37,28 @@ class Pair(NamedTuple):
     """Jaccard index of their words; 1.0 when they are equal."""
 
 
-def clusters(texts: Sequence[str], threshold: float = THRESHOLD) -> list[int]:
+def clusters(
+    texts: Sequence[str], threshold: float = THRESHOLD, kinds: Sequence[str] | None = None
+) -> list[int]:
     """Return for each text the position of the first text of its cluster.
 
     A cluster is everything that pairs of near texts connect, in however many steps.
     """
-    sets = sets_of(texts)
+    sets = sets_of(texts, kinds)
     roots = _Links(sets, threshold).find().roots()
     first: list[int] = sets.first[roots][sets.form_of].tolist()
     return first
 
 
-def near_pairs(texts: Sequence[str], threshold: float = THRESHOLD) -> list[Pair]:
+def near_pairs(
+    texts: Sequence[str], threshold: float = THRESHOLD, kinds: Sequence[str] | None = None
+) -> list[Pair]:
     """Return pairs of near texts, enough to connect every cluster; `first` is before `second`.
 
-    Texts of the same normal form are paired with the first of them, at a similarity of 1.
+    Texts of the same normal form are paired with the first of them, at a similarity of 1. With
+    `kinds`, one for each text, only texts of the same kind are compared.
     """
-    sets = sets_of(texts)
+    sets = sets_of(texts, kinds)
     first = sets.first[sets.form_of]
     equal = np.flatnonzero(first != np.arange(len(first)))
     pairs = [Pair(int(first[at]), int(at), 1.0) for at in equal]
@@ -120,6 +125,7 @@ class _Links:
         else:
             here, there = self.sides
             worth = ((here[i] & there[j]) | (here[j] & there[i])) & (i != j)
+        worth &= self.sets.kinds[i] == self.sets.kinds[j]
         i, j, at = i[worth], j[worth], np.flatnonzero(worth)
         apart = np.bitwise_count(self._sketches[i] ^ self._sketches[j]).sum(axis=1, dtype=np.int64)
         close = apart <= most_apart(self.threshold, self.sizes[i] + self.sizes[j])

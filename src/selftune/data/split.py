@@ -16,7 +16,7 @@ from pydantic import Field
 from selftune.core.canonical import canonical_json
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.leakage import Leak, Leakage, leakage
+from selftune.data.leakage import Leak, Leakage, leakage, shown
 from selftune.data.near import THRESHOLD, clusters
 from selftune.data.questions import labels, questions
 from selftune.data.rows import Row
@@ -77,10 +77,23 @@ class _Block(NamedTuple):
     label: str
 
 
+class Origin(NamedTuple):
+    """Where rows and test rows come from, when they were read from files and made chats of."""
+
+    rows: Sequence[Row]
+    """The rows as they stood, which may have a field to group by that a chat has not."""
+    lines: Sequence[int]
+
+
 def split(
-    rows: Sequence[Row], options: SplitOptions | None = None, tests: Sequence[Row] | None = None
+    rows: Sequence[Row],
+    options: SplitOptions | None = None,
+    tests: Sequence[Row] | None = None,
+    origins: tuple[Origin, Origin] | None = None,
 ) -> Split:
     """Return which rows train, validate and test; with `tests`, all but those that leak into them.
+
+    `origins` says where the rows and the test rows stood; without it, lines count from 1.
 
     Raises:
         InvalidInput: there are no rows, more are asked for than there are, or a row has no group.
@@ -89,12 +102,19 @@ def split(
     options = options or SplitOptions()
     if not rows:
         raise InvalidInput("There are no rows to split.")
-    leaked = None if tests is None else _leaked(rows, tests, options)
-    out = set() if leaked is None or options.keep_leaks else {n - 1 for n in leaked.training_lines}
-    kept = [at for at in range(len(rows)) if at not in out]
+    ours, theirs = origins or (_counted(rows), _counted(tests or ()))
+    leaked = None
+    if tests is not None:
+        leaked = leakage(
+            rows, tests, threshold=_threshold(options), lines=(ours.lines, theirs.lines)
+        )
+        shared = _group_leaks(ours, theirs, options.group_by)
+        leaked = leaked.model_copy(update={"leaks": (*leaked.leaks, *shared)})
+    lost = frozenset() if leaked is None or options.keep_leaks else leaked.training_lines
+    kept = [at for at, line in enumerate(ours.lines) if line not in lost]
     wanted = _targets(len(kept), options, has_tests=tests is not None)
     chosen = labels(rows) if options.stratify else None
-    blocks = _blocks(rows, kept, options, chosen)
+    blocks = _blocks(rows, kept, options, (ours.rows, chosen))
     sides = _drawn(blocks, wanted, random.Random(options.seed))
     if chosen is not None:
         _swap_in_missing(sides)
@@ -103,7 +123,7 @@ def split(
     }
     return Split(
         **placed,
-        left_out=tuple(sorted(out)),
+        left_out=tuple(at for at, line in enumerate(ours.lines) if line in lost),
         leakage=leaked,
         blocks=len(blocks),
         stratified=chosen is not None,
@@ -123,7 +143,7 @@ def group_of(row: Row, field: str) -> str:
         InvalidInput: it has none.
 
     """
-    for holder in (row, row.get("metadata"), row.get("item")):
+    for holder in _holders(row):
         if isinstance(holder, dict) and field in holder:
             return canonical_json(holder[field])
     raise InvalidInput(
@@ -147,45 +167,56 @@ def _targets(count: int, options: SplitOptions, *, has_tests: bool) -> dict[Side
     return wanted
 
 
-def _leaked(rows: Sequence[Row], tests: Sequence[Row], options: SplitOptions) -> Leakage:
-    found = leakage(rows, tests, threshold=1.0 if options.near is None else options.near)
-    if options.group_by is None:
-        return found
-    return found.model_copy(
-        update={"leaks": (*found.leaks, *_group_leaks(rows, tests, options.group_by))}
-    )
+def _counted(rows: Sequence[Row]) -> Origin:
+    return Origin(rows, range(1, len(rows) + 1))
 
 
-def _group_leaks(rows: Sequence[Row], tests: Sequence[Row], field: str) -> Iterator[Leak]:
+def _threshold(options: SplitOptions) -> float:
+    return 1.0 if options.near is None else options.near
+
+
+def _group_leaks(ours: Origin, theirs: Origin, field: str | None) -> Iterator[Leak]:
+    """Yield rows whose group is among the test rows too, where those know of such groups."""
+    if field is None or not any(_has_group(row, field) for row in theirs.rows):
+        return
     first: dict[str, int] = {}
-    for line, row in enumerate(tests, start=1):
-        try:
-            first.setdefault(group_of(row, field), line)
-        except InvalidInput:
-            return  # the test rows know no such groups
-    for line, row in enumerate(rows, start=1):
+    for row, line in zip(theirs.rows, theirs.lines, strict=True):
+        first.setdefault(group_of(row, field), line)
+    for row, line in zip(ours.rows, ours.lines, strict=True):
         group = group_of(row, field)
         if group in first:
+            shared = shown(f"{field} = {group}")
             yield Leak(
                 kind="group",
                 training_line=line,
                 other_line=first[group],
-                training_text=f"{field} = {group}",
-                other_text=f"{field} = {group}",
+                training_text=shared,
+                other_text=shared,
                 similarity=1.0,
                 answers_agree=None,
             )
 
 
+def _has_group(row: Row, field: str) -> bool:
+    return any(isinstance(holder, dict) and field in holder for holder in _holders(row))
+
+
+def _holders(row: Row) -> tuple[Any, ...]:
+    return row, row.get("metadata"), row.get("item")
+
+
 def _blocks(
-    rows: Sequence[Row], kept: Sequence[int], options: SplitOptions, chosen: Sequence[str] | None
+    rows: Sequence[Row],
+    kept: Sequence[int],
+    options: SplitOptions,
+    known: tuple[Sequence[Row], Sequence[str] | None],
 ) -> list[_Block]:
     """Return the rows in the bundles that stay together, in the order of their first rows."""
     texts = questions(rows)
-    threshold = 1.0 if options.near is None else options.near
-    block_of = clusters([texts[at] for at in kept], threshold)
+    originals, chosen = known
+    block_of = clusters([texts[at] for at in kept], _threshold(options))
     if options.group_by is not None:
-        block_of = _joined(block_of, [group_of(rows[at], options.group_by) for at in kept])
+        block_of = _joined(block_of, [group_of(originals[at], options.group_by) for at in kept])
     members: dict[int, list[int]] = defaultdict(list)
     for block, at in zip(block_of, kept, strict=True):
         members[block].append(at)

@@ -24,6 +24,8 @@ class WordSets(NamedTuple):
     """For each form, the first text that has it."""
     hashes: Integers
     """A 64-bit number for each word, text after text."""
+    kinds: Integers
+    """For each form, the number of its kind: only texts of one kind are compared."""
     starts: Integers
     """Where each form's words begin; one more entry says where the last ends."""
 
@@ -33,30 +35,38 @@ class WordSets(NamedTuple):
         return np.diff(self.starts)
 
 
-def sets_of(texts: Sequence[str]) -> WordSets:
-    """Return the distinct texts; equal ones are looked at once."""
-    seen: dict[str, int] = {}
-    forms: dict[str, int] = {}
+def sets_of(texts: Sequence[str], kinds: Sequence[str] | None = None) -> WordSets:
+    """Return the distinct texts; equal ones of one kind are looked at once."""
+    seen: dict[tuple[str, str], int] = {}
+    forms: dict[tuple[str, str], int] = {}
     numbers: dict[str, int] = {}
-    flat, ends, form_of, first = array("I"), array("Q", [0]), array("I"), array("I")
-    for position, text in enumerate(texts):
-        form = seen.get(text)
+    kind_numbers: dict[str, int] = {}
+    flat, starts, form_of = array("I"), array("Q", [0]), array("I")
+    first, kind_of = array("I"), array("I")
+    for position, (text, kind) in enumerate(zip(texts, kinds or [""] * len(texts), strict=True)):
+        form = seen.get((text, kind))
         if form is None:
             found = words(text)
-            form = forms.setdefault(" ".join(found) or text.strip(), len(forms))
-            seen[text] = form
+            form = forms.setdefault((" ".join(found) or text.strip(), kind), len(forms))
+            seen[text, kind] = form
             if form == len(first):
                 first.append(position)
+                kind_of.append(kind_numbers.setdefault(kind, len(kind_numbers)))
                 flat.extend([numbers.setdefault(word, len(numbers)) for word in set(found)])
-                ends.append(len(flat))
+                starts.append(len(flat))
         form_of.append(form)
-    hashes = mixed(np.arange(1, len(numbers) + 1, dtype=np.uint64) * np.uint64(_SEED))
     return WordSets(
-        np.array(form_of, dtype=np.int64),
-        np.array(first, dtype=np.int64),
-        hashes[np.array(flat, dtype=np.int64)],
-        np.array(ends, dtype=np.int64),
+        form_of=np.array(form_of, dtype=np.int64),
+        first=np.array(first, dtype=np.int64),
+        hashes=_numbered(len(numbers))[np.array(flat, dtype=np.int64)],
+        kinds=_numbered(len(kind_numbers))[np.array(kind_of, dtype=np.int64)],
+        starts=np.array(starts, dtype=np.int64),
     )
+
+
+def _numbered(count: int) -> Integers:
+    """Return so many different well mixed numbers."""
+    return mixed(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_SEED))
 
 
 def first_on(sets: WordSets, low: int, high: int) -> Integers:

@@ -10,6 +10,7 @@ import unicodedata
 from functools import cache
 
 _ASCII_WORDS = re.compile(r"[a-z0-9]+|[$+<=>^`|~]")
+_FIGURE = re.compile(r"(?<!\w)[-+\u2212]?\d+(?:[.,:/]\d+)*")
 _UNSPACED = re.compile(
     "["
     "\u0e00-\u0eff"  # Thai, Lao
@@ -51,9 +52,9 @@ def similarity(first: str, second: str) -> float:
     return len(ours & theirs) / len(ours | theirs)
 
 
-def numbers(text: str) -> frozenset[str]:
-    """Return the words of a text that hold a digit: a figure is content, not wording."""
-    return frozenset(word for word in words(text) if any(map(str.isdigit, word)))
+def figures(text: str) -> frozenset[str]:
+    """Return the numbers of a text with their signs: a figure is content, not wording."""
+    return frozenset(_FIGURE.findall(text))
 
 
 def _pieces(word: str) -> list[str]:

@@ -3,10 +3,20 @@
 import typer
 
 from selftune.cli.data.convert import convert
+from selftune.cli.data.describe import describe
+from selftune.cli.data.distill import distill
 from selftune.cli.data.estimate import estimate
 from selftune.cli.data.generate import generate
+from selftune.cli.data.mine import mine
+from selftune.cli.data.paraphrase import paraphrase
+from selftune.cli.data.split import split
 
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
+app.command()(describe)
 app.command()(estimate)
 app.command()(convert)
 app.command()(generate)
+app.command()(mine)
+app.command()(distill)
+app.command()(paraphrase)
+app.command()(split)

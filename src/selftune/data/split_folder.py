@@ -1,0 +1,260 @@
+"""A source -> a folder with train.jsonl, validation.jsonl, test.jsonl and split.json, all or nothing."""
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
+from selftune.core.runfile import Template
+from selftune.data.container import load_container
+from selftune.data.filling import filled_chat
+from selftune.data.format import FALLBACK, load_format
+from selftune.data.leakage import Leakage
+from selftune.data.problems import Problem, problem
+from selftune.data.questions import expected_answer, labels
+from selftune.data.read import ReadOptions, read_lines, told
+from selftune.data.rows import Row, kind_of
+from selftune.data.split import SIDES, Origin, Side, Split, SplitOptions, split
+from selftune.data.subsets import Order, subsets
+
+REPORT = "split.json"
+
+
+class FolderOptions(Record):
+    """What is made of a source."""
+
+    split: SplitOptions = SplitOptions()
+    read: ReadOptions = ReadOptions()
+    test_file: str | None = None
+    """Test rows that are given; the source is then split into training and validation rows."""
+    sizes: tuple[int, ...] = ()
+    """Training subsets to write too, each with the smaller ones in it."""
+    order: Order = "drawn"
+    """How subsets are taken: drawn, or the first rows."""
+    replace: bool = False
+    """Replace a folder that an earlier split wrote."""
+
+
+class WrittenFile(Record):
+    """One file of the folder."""
+
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class SplitReport(Record):
+    """What `split.json` says: what was made of what, and how it can be made again."""
+
+    source: str
+    source_rows: int
+    options: FolderOptions
+    files: dict[str, WrittenFile]
+    lines: dict[str, tuple[int, ...]]
+    """For each side, and for `left_out`, the lines of the source that went there."""
+    labels: dict[str, dict[Side, int]] | None
+    """How often each answer is on each side, where answers are a closed set."""
+    stratified: bool
+    leakage: Leakage | None
+    """What the source and given test rows share."""
+    advice: tuple[str, ...]
+
+
+class _Source(NamedTuple):
+    """Rows that were read: as they are written, as they stood, and where."""
+
+    rows: list[Row]
+    raw: list[Row]
+    lines: list[int]
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.raw, self.lines)
+
+
+def split_source(
+    source: str | Path, folder: Path, options: FolderOptions | None = None
+) -> SplitReport:
+    """Split a source and write the folder; return what its `split.json` says.
+
+    Raises:
+        InvalidInput: a line cannot be read or used, the rows cannot be split as asked, or the folder
+            is there already.
+
+    """
+    options = options or FolderOptions()
+    _refuse_to_overwrite(folder, replace=options.replace)
+    ours = _read(source, options.read, filled=True)
+    tests = None
+    if options.test_file is not None:
+        tests = _read(options.test_file, _like(options.read), filled=False)
+    # Here the rows can be checked (`selftune.data.check`) before anything is written.
+    parts = split(
+        ours.rows,
+        options.split,
+        None if tests is None else tests.rows,
+        (ours.origin, Origin((), ()) if tests is None else tests.origin),
+    )
+    written = {f"{side}.jsonl": [ours.rows[at] for at in getattr(parts, side)] for side in SIDES}
+    if tests is not None:
+        written["test.jsonl"] = tests.rows
+    for size, chosen in subsets(
+        written["train.jsonl"], options.sizes, seed=options.split.seed, order=options.order
+    ).items():
+        written[f"train-{size}.jsonl"] = [written["train.jsonl"][at] for at in chosen]
+    with_rows = {name: rows for name, rows in written.items() if rows}
+    return _write(folder, with_rows, _report(str(source), ours, tests, parts, options))
+
+
+def _read(source: str | Path, read: ReadOptions, *, filled: bool) -> _Source:
+    """Read rows; `filled` says that rows of fields without a template are an error."""
+    unfilled = read.model_copy(update={"template": None})
+    if read.template is not None and filled:
+        unfilled = unfilled.model_copy(update={"format": read.format or FALLBACK})
+    found, wrong = _Source([], [], []), []
+    for line in read_lines(source, unfilled):
+        if line.row is None:
+            wrong += [line.problem] if line.problem is not None else []
+            continue
+        try:
+            row = _usable(line.row, read.template, filled=filled)
+        except InvalidInput as error:
+            code = "template-unfilled" if read.template is not None else "shape-invalid"
+            told_where = problem(code, line.number, error.message)
+            wrong.append(told_where.model_copy(update={"file": str(source)}))
+            continue
+        found.raw.append(line.row)
+        found.rows.append(row)
+        found.lines.append(line.number)
+    _refuse(wrong)
+    if not found.rows:
+        raise InvalidInput(f"{source} has no rows.")
+    return found
+
+
+def _refuse(wrong: list[Problem]) -> None:
+    if wrong:
+        raise InvalidInput(told(wrong))
+
+
+def _usable(row: Row, template: Template | None, *, filled: bool) -> Row:
+    """Return a row in the shape in which it is written."""
+    kind = kind_of(row)
+    if template is not None and (filled or kind == "fields"):
+        row = filled_chat(row, template)
+    elif kind == "fields" and filled:
+        names = ", ".join(map(str, row))
+        raise InvalidInput(
+            f"has no messages, but the fields {names}: say what the messages are with --user and "
+            "--assistant"
+        )
+    kind = kind_of(row)
+    return load_format("item" if kind == "fields" else kind).write(row)
+
+
+def _like(read: ReadOptions) -> ReadOptions:
+    """Return how a test file is read: its rows may have another shape, and all of them count."""
+    return ReadOptions(template=read.template)
+
+
+def _report(
+    source: str, ours: _Source, tests: _Source | None, parts: Split, options: FolderOptions
+) -> SplitReport:
+    lines: dict[str, tuple[int, ...]] = {}
+    for side in (*SIDES, "left_out"):
+        lines[side] = tuple(ours.lines[at] for at in getattr(parts, side))
+    return SplitReport(
+        source=source,
+        source_rows=len(ours.rows),
+        options=options,
+        files={},
+        lines=lines if tests is None else {k: v for k, v in lines.items() if k != "test"},
+        labels=_label_counts(ours.rows, tests, parts),
+        stratified=parts.stratified,
+        leakage=parts.leakage,
+        advice=parts.advice,
+    )
+
+
+def _label_counts(
+    rows: Sequence[Row], tests: _Source | None, parts: Split
+) -> dict[str, dict[Side, int]] | None:
+    if labels(rows) is None:
+        return None
+    answers = [expected_answer(row) for row in rows]
+    counts: dict[Side, Counter[str]] = {
+        side: Counter(answers[at] for at in getattr(parts, side)) for side in SIDES
+    }
+    if tests is not None:
+        counts["test"] = Counter(expected_answer(row) for row in tests.rows)
+    names = sorted(set().union(*counts.values()))
+    return {name: {side: counts[side][name] for side in SIDES} for name in names}
+
+
+def _refuse_to_overwrite(folder: Path, *, replace: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file: say a folder that is not there yet.")
+    if any(folder.iterdir()):
+        if not (folder / REPORT).exists():
+            raise InvalidInput(
+                f"{folder} is not empty, and no split wrote it: say a folder that is not there yet."
+            )
+        if not replace:
+            raise InvalidInput(f"{folder} holds a split already: --force replaces it.")
+
+
+def _write(folder: Path, written: dict[str, list[Row]], report: SplitReport) -> SplitReport:
+    """Write all files beside the folder, then give it its name."""
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+        files = {name: _write_rows(partial / name, rows) for name, rows in written.items()}
+        report = report.model_copy(update={"files": files})
+        _write_bytes(
+            partial / REPORT,
+            [orjson.dumps(report.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS), b"\n"],
+        )
+        _put_in_place(partial, folder)
+    except OSError as error:
+        raise InvalidInput(f"{folder} cannot be written: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return report
+
+
+def _write_rows(path: Path, rows: Sequence[Row]) -> WrittenFile:
+    with path.open("xb") as file:
+        count = load_container("jsonl").write(rows, file)
+        file.flush()
+        os.fsync(file.fileno())
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return WrittenFile(rows=count, bytes=path.stat().st_size, sha256=digest)
+
+
+def _write_bytes(path: Path, pieces: Iterable[bytes]) -> None:
+    with path.open("xb") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        partial.replace(folder)
+        return
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+    folder.replace(old)
+    partial.replace(folder)
+    shutil.rmtree(old, ignore_errors=True)
