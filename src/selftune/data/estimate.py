@@ -15,10 +15,10 @@ from selftune.data.distribution import Distribution, distribution
 from selftune.data.epochs import Epochs, resolve_epochs
 from selftune.data.lengths import Lengths, Numbers, Tokenizer, tokenizer_of
 from selftune.data.pieces import ASSISTANT, PARTS, SYSTEM, TOOL, TOOLS, USER
-from selftune.data.read import ReadOptions, read_lines
+from selftune.data.read import ReadOptions
 from selftune.data.requests import Asked, Payback, RequestCost, paybacks, request_costs
-from selftune.data.rows import Line, Row
-from selftune.data.survey import Survey, survey
+from selftune.data.rows import Row
+from selftune.data.survey import Survey, lines_of, refuse_without_rows, survey
 from selftune.models.builtin.heads import parse_number
 from selftune.models.catalog import catalog
 from selftune.models.costs import training_cost
@@ -119,8 +119,9 @@ def estimate(
     wanted = options.models or _usual(prices)
     named = (*wanted, options.compare) if options.compare else wanted
     tokenizers = {model: tokenizer_of(model) for model in named}
-    found = survey(_lines(source, options.read), _distinct(tokenizers.values()), progress)
-    _refuse_without_chats(found, str(source) if isinstance(source, str | Path) else "these rows")
+    name = str(source) if isinstance(source, str | Path) else ""
+    found = survey(lines_of(source, options.read), _distinct(tokenizers.values()), progress)
+    _refuse_without_chats(found, name)
     models = options.models or _suited(wanted, prices, found)
     used = {tokenizers[model].name for model in (*models, options.compare or models[0])}
     counts = {name: _count(name, found) for name in found.lengths if name in used}
@@ -130,7 +131,7 @@ def estimate(
     dollars = {one.model: one.dollars for one in trainings}
     rivals = {model: _rivals(model, options.compare, prices) for model in models}
     return Estimate(
-        source=str(source) if isinstance(source, str | Path) else "",
+        source=name,
         examples=found.rows,
         unreadable=found.unreadable,
         counts=tuple(counts.values()),
@@ -164,22 +165,13 @@ def _distinct(tokenizers: Iterable[Tokenizer]) -> list[Tokenizer]:
     return list({one.name: one for one in tokenizers}.values())
 
 
-def _lines(source: str | Path | Sequence[Row], options: ReadOptions) -> Iterable[Line]:
-    if isinstance(source, str | Path):
-        return read_lines(source, options)
-    return (Line(number, row) for number, row in enumerate(source, start=1))
-
-
-def _refuse_without_chats(found: Survey, name: str) -> None:
-    if found.rows == 0:
-        first = f" {found.problems[0].message}" if found.problems else ""
-        raise InvalidInput(f"{name} has no rows that can be read.{first}")
-    kinds = set(found.kinds)
-    if kinds <= {"fields", "item"}:
+def _refuse_without_chats(found: Survey, source: str) -> None:
+    refuse_without_rows(found, source)
+    if set(found.kinds) <= {"fields", "item"}:
         fields = ", ".join(list(found.fields)[:8])
         raise InvalidInput(
-            f"{name} has rows of fields ({fields}), not chats: say how a row becomes a chat with "
-            "--user and --assistant."
+            f"{source or 'The source'} has rows of fields ({fields}), not chats: say how a row "
+            "becomes a chat with --user and --assistant."
         )
 
 

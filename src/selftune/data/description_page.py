@@ -1,0 +1,31 @@
+"""A description as one HTML page that needs nothing from anywhere."""
+
+from importlib.resources import files
+from pathlib import PurePath
+
+from jinja2 import Environment
+
+from selftune.data import bars
+from selftune.data.describe import Description
+
+_SPREAD = ("least", "p5", "median", "mean", "p95", "p99", "most", "total")
+
+
+def to_html(found: Description) -> str:
+    """Return the page; every text of the data is escaped."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["number"] = lambda value: f"{value:,.0f}"
+    template = files("selftune.data").joinpath("templates/description.html.j2")
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    commonest = [(one.text, one.share, f"{one.rows:,} rows") for one in found.answers.most]
+    return page.render(
+        found=found,
+        name=PurePath(found.source).name or "These rows",
+        spread=_SPREAD,
+        is_chat=all(one.role != "fields" for one in found.example.segments),
+        has_unread=any(one.part == "unread" for one in found.example.segments),
+        lengths=bars.histogram(found.histogram, "Tokens of a row", "tokens"),
+        trained=bars.histogram(found.trained_histogram, "Learned tokens of a row", "tokens"),
+        answers=bars.shares(commonest, "The commonest answers") if commonest else None,
+    )
