@@ -9,16 +9,14 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selftune.core import plugins
 from selftune.core.records import Event, File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
-from selftune.data.overlap import shared_rows
 from selftune.data.prepare import shared_system, split, to_chats
 from selftune.data.read import ReadOptions, read_rows
-from selftune.data.validate import Checked, check_training_file
 from selftune.evaluate.compare import compare
 from selftune.evaluate.items import to_items
 from selftune.evaluate.report import Report
@@ -37,6 +35,9 @@ from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.engine import Engine, TrainRequest
 from selftune.train.results import result_file
 from selftune.train.run import JobRun
+
+if TYPE_CHECKING:
+    from selftune.data.validate import Accepted
 
 __all__ = [
     "FinetuneRequest",
@@ -203,7 +204,11 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
     _finish(store, lease, run, trained.trained_tokens)
 
 
-def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> Checked:
+def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
+    # Here, not above: the server reads this module and checks no files.
+    from selftune.data.overlap import shared_rows
+    from selftune.data.validate import check_training_file
+
     spec = TrainSpec.model_validate(job.spec)
     names = f"Validating training file: {spec.training_file}"
     if spec.validation_file is not None:
@@ -231,7 +236,7 @@ def _warn_of_overlap(store: Store, lease: Lease, shared: int, total: int) -> Non
         append_events(store, connection, job.id, (event,))
 
 
-def _advance(store: Store, lease: Lease, checked: Checked) -> None:
+def _advance(store: Store, lease: Lease, checked: "Accepted") -> None:
     """Move the job to `running`, through `queued`, with the events that go with it."""
     with fenced(store, lease) as (connection, job):
         if job.status == "validating_files":

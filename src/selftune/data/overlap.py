@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from selftune.data.validate import Problem, read_rows
+from selftune.data.read import read_lines
 
 
 def shared_rows(training: Path, validation: Path) -> int:
@@ -15,6 +15,6 @@ def shared_rows(training: Path, validation: Path) -> int:
 
 
 def _digests(path: Path) -> Iterator[bytes]:
-    for _, row in read_rows(path):
-        if not isinstance(row, Problem):
-            yield hashlib.sha256(json.dumps(row, sort_keys=True).encode()).digest()
+    for line in read_lines(path):
+        if line.row is not None:
+            yield hashlib.sha256(json.dumps(line.row, sort_keys=True).encode()).digest()
