@@ -6,12 +6,12 @@ import pytest
 
 from selftune.core import plugins
 from selftune.core.errors import MissingExtra, UnknownPlugin
-from selftune.data import formats
+from selftune.data import containers, formats
 from selftune.evaluate import scorers
 from selftune.models import samplers
 from selftune.train import engines
 
-FAMILIES = (formats, scorers, samplers, engines)
+FAMILIES = (containers, formats, scorers, samplers, engines)
 PLUGINS = [(family, name) for family in FAMILIES for name in plugins.available(family)]
 
 

@@ -11,6 +11,7 @@ from selftune.data.source import Source
 
 FALLBACK = "jsonl"
 """Reads what no container knows, and says line by line what is wrong with it."""
+_TELLING_BYTES = 1_000
 
 
 class Container(Protocol):
@@ -53,7 +54,7 @@ def container_of(source: Source) -> str:
     """Return the name of the container that recognises a source."""
     names = plugins.available(containers)
     found = next((name for name in names if load_container(name).recognizes(source)), None)
-    if found is None and b"\0" in source.head and not source.head.lstrip().startswith(b"{"):
+    if found is None and b"\0" in source.head[:_TELLING_BYTES]:
         raise InvalidInput(
             f"{source.name} is neither text nor Parquet nor Arrow. Unpack it, or export it as "
             "JSONL or CSV.",

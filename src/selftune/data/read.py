@@ -85,12 +85,11 @@ def told(problems: list[Problem]) -> str:
 
 def lines_of(source: Source, options: ReadOptions) -> Iterator[Line]:
     """Yield the lines of a source that is open; see `read_lines`."""
-    lines = islice(_shaped(_packed(source, options), options), options.limit)
-    for line in lines:
-        if line.problem is not None:
-            found = line.problem.model_copy(update={"file": source.name})
-            line = line._replace(problem=found)
-        yield line
+    for line in islice(_shaped(_packed(source, options), options), options.limit):
+        if line.problem is None:
+            yield line
+        else:
+            yield line._replace(problem=line.problem.model_copy(update={"file": source.name}))
 
 
 def _packed(source: Source, options: ReadOptions) -> Iterator[Line]:
@@ -119,9 +118,11 @@ def _shaped(lines: Iterator[Line], options: ReadOptions) -> Iterator[Line]:
             name = name or format_of(line.row)
             shape = _built(formats, name, template=options.template)
         try:
-            yield line._replace(row=shape.read(line.row))
+            row = shape.read(line.row)
         except InvalidInput as error:
             yield Line(line.number, None, _misshapen(line, str(name), error))
+        else:
+            yield line if row is line.row else Line(line.number, row, line.problem)
 
 
 def _misshapen(line: Line, name: str, error: InvalidInput) -> Problem:

@@ -16,6 +16,16 @@ _CHUNK_BYTES = 1 << 20
 _STRING = rb'"(?:[^"\\\n]++|\\.)*+(?:"|(?=\\?\n))'
 _BETWEEN_ELEMENTS = re.compile(rb"(?:[^\"\[\]{},]++|" + _STRING + rb")*+([\[\]{},])")
 _IN_ELEMENT = re.compile(rb"(?:[^\"\[\]{}]++|" + _STRING + rb")*+([\[\]{}])")
+
+
+def _nested(levels: int) -> bytes:
+    inner = rb"|[\[{]" + _nested(levels - 1) + rb"[\]}]" if levels else b""
+    return rb"(?:[^\"\[\]{}]++|" + _STRING + inner + rb")*+"
+
+
+_USUAL_LEVELS = 6
+# The rest of an element that is not nested deeper than usual, in one step.
+_REST = re.compile(_nested(_USUAL_LEVELS) + rb"[\]}]")
 _OPENING = re.compile(rb"\s*\[\s*([\[{\]]|$)")
 _OPENING_PYTHON = re.compile(rb"\s*\[\s*(\{\s*'|\()")
 
@@ -40,17 +50,18 @@ class JsonArray:
         return _OPENING.match(head) is not None and _OPENING_PYTHON.match(head) is None
 
     def lines(self, source: Source) -> Iterator[Line]:
+        if not source.head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
+            yield _fault(1, "does not begin with [")
+            return
         array = _Array(source.stream)
         for piece in array.pieces():
+            number = array.line + _blank_lines(piece)
             text = piece.lstrip()
-            number = array.line + piece.count(b"\n", 0, len(piece) - len(text))
             yield parse_row(text, number) if text else _fault(number, "has a comma too many")
         if not array.is_closed:
-            yield _fault(array.line, "is not closed: what begins here does not end")
-            return
-        rest = array.rest()
-        if rest is not None:
-            yield _fault(rest, "is followed by something else")
+            yield array.unfinished()
+        elif (line := array.line_of_rest()) is not None:
+            yield _fault(line, "is followed by something else")
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
         count = 0
@@ -87,6 +98,10 @@ class _Array:
             depth += (mark in b"[{") - (mark in b"]}")
             if mark == b"[" and depth == 1:
                 start = self._at
+            elif depth == 2 and mark in b"[{":
+                rest = _REST.match(self._buffer, self._at)
+                if rest is not None:
+                    self._at, depth = rest.end(), 1
             self.is_closed = depth == 0
             if self.is_closed or (mark == b"," and depth == 1):
                 piece = self._buffer[start : self._at - 1]
@@ -95,13 +110,19 @@ class _Array:
                 self.line += piece.count(b"\n")
                 start, commas = self._at, commas + 1
 
-    def rest(self) -> int | None:
+    def unfinished(self) -> Line:
+        """Return what is wrong with an element that does not end."""
+        line = self.line + _blank_lines(self._buffer)
+        if len(self._buffer) > MAX_BYTES:
+            return Line(line, None, problem("line-too-long", line))
+        return _fault(line, "is not closed: what begins here does not end")
+
+    def line_of_rest(self) -> int | None:
         """Return the line of the first thing after the array; None where nothing follows."""
         rest = self._buffer[self._at :]
         while rest:
-            text = rest.lstrip()
-            self.line += rest.count(b"\n", 0, len(rest) - len(text))
-            if text:
+            self.line += _blank_lines(rest)
+            if not rest.isspace():
                 return self.line
             rest = self._stream.read(_CHUNK_BYTES)
         return None
@@ -115,6 +136,11 @@ class _Array:
         more = self._stream.read(max(_CHUNK_BYTES, len(self._buffer)))
         self._buffer += more
         return bool(more)
+
+
+def _blank_lines(text: bytes) -> int:
+    """Return how many lines end before a text's first word."""
+    return text.count(b"\n", 0, len(text) - len(text.lstrip()))
 
 
 def _fault(line: int, words: str) -> Line:

@@ -1,5 +1,6 @@
 """JSON Lines: one object on each line. Also reads whatever nothing else recognises."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
@@ -11,6 +12,8 @@ from selftune.data.source import Source
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SKIPPED_BYTES = 1 << 20
+_OBJECT = re.compile(rb"\{(?!\s*'|\0)")
+"""Python's mappings begin with another quote, text in UTF-16 has a zero there."""
 
 
 class Params(Record):
@@ -30,7 +33,7 @@ class JsonLines:
 
     def recognizes(self, source: Source) -> bool:
         first = source.head.removeprefix(_BYTE_ORDER_MARK).lstrip()
-        return first.startswith(b"{") and not first.startswith(b"{'")
+        return _OBJECT.match(first) is not None
 
     def lines(self, source: Source) -> Iterator[Line]:
         stream, number = source.stream, 0

@@ -20,7 +20,7 @@ _MAX_BYTES = 16_000_000
 _ASSIGNED = re.compile(rb"^[A-Za-z_]\w*[ \t]*(:[^=\n]*)?=[ \t]*[\[{(]", re.MULTILINE)
 _BARE = re.compile(rb"(\s|#[^\n]*\n)*(\{\s*'|\[\s*\(|\[\s*\{\s*')")
 _PAIR = ("message", "label")
-_NOT_TEXT = (b"{", b"[", b'"')
+_SUFFIXES = (".py", ".txt", "")
 
 
 class Params(Record):
@@ -42,7 +42,9 @@ class Literal:
         head = source.head.removeprefix(b"\xef\xbb\xbf")
         if _BARE.match(head):
             return True
-        return not head.lstrip().startswith(_NOT_TEXT) and _ASSIGNED.search(head) is not None
+        begins_otherwise = head.lstrip().startswith((b"{", b"["))
+        is_named_so = source.suffix in _SUFFIXES
+        return is_named_so and not begins_otherwise and _ASSIGNED.search(head) is not None
 
     def lines(self, source: Source) -> Iterator[Line]:
         text = source.stream.read(_MAX_BYTES + 1)

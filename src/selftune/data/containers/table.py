@@ -17,7 +17,7 @@ from selftune.data.source import Source
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DELIMITERS = ",\t;|"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_NOT_A_TABLE = (b"{", b"[", b"(", b"#", b"<")
+_NOT_A_TABLE = (b"{", b"[", b"(", b"#", b"<", b'"""')
 _OTHER_SUFFIXES = (".jsonl", ".ndjson", ".json", ".py")
 
 
