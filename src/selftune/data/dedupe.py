@@ -36,6 +36,7 @@ class Dropped(Record):
     """Line of the row that it repeats, or contradicts."""
     text: str
     """What it asks, shortened for showing."""
+    repeated_text: str
 
 
 class Contradiction(Record):
@@ -84,7 +85,11 @@ def dedupe(
         if reason is not None:
             dropped.append(
                 Dropped(
-                    line=numbers[at], reason=reason, repeats=numbers[earlier], text=shown(texts[at])
+                    line=numbers[at],
+                    reason=reason,
+                    repeats=numbers[earlier],
+                    text=shown(texts[at]),
+                    repeated_text=shown(texts[earlier]),
                 )
             )
     gone = {drop.line for drop in dropped}

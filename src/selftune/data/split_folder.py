@@ -7,21 +7,17 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.core.runfile import Template
 from selftune.data.container import load_container
-from selftune.data.filling import filled_chat
-from selftune.data.format import FALLBACK, load_format
 from selftune.data.leakage import Leakage
-from selftune.data.problems import Problem, problem
 from selftune.data.questions import expected_answer, labels
-from selftune.data.read import ReadOptions, read_lines, told
-from selftune.data.rows import Row, kind_of
+from selftune.data.read import ReadOptions
+from selftune.data.rows import Row
+from selftune.data.sourced import Sourced, read_source, read_tests
 from selftune.data.split import SIDES, Origin, Side, Split, SplitOptions, split
 from selftune.data.subsets import Order, subsets
 
@@ -68,18 +64,6 @@ class SplitReport(Record):
     advice: tuple[str, ...]
 
 
-class _Source(NamedTuple):
-    """Rows that were read: as they are written, as they stood, and where."""
-
-    rows: list[Row]
-    raw: list[Row]
-    lines: list[int]
-
-    @property
-    def origin(self) -> Origin:
-        return Origin(self.raw, self.lines)
-
-
 def split_source(
     source: str | Path, folder: Path, options: FolderOptions | None = None
 ) -> SplitReport:
@@ -92,16 +76,16 @@ def split_source(
     """
     options = options or FolderOptions()
     _refuse_to_overwrite(folder, replace=options.replace)
-    ours = _read(source, options.read, filled=True)
+    ours = read_source(source, options.read)
     tests = None
     if options.test_file is not None:
-        tests = _read(options.test_file, _like(options.read), filled=False)
+        tests = read_tests(options.test_file, options.read)
     # Here the rows can be checked (`selftune.data.check`) before anything is written.
     parts = split(
         ours.rows,
         options.split,
         None if tests is None else tests.rows,
-        (ours.origin, Origin((), ()) if tests is None else tests.origin),
+        (_origin(ours), Origin((), ()) if tests is None else _origin(tests)),
     )
     written = {f"{side}.jsonl": [ours.rows[at] for at in getattr(parts, side)] for side in SIDES}
     if tests is not None:
@@ -114,59 +98,12 @@ def split_source(
     return _write(folder, with_rows, _report(str(source), ours, tests, parts, options))
 
 
-def _read(source: str | Path, read: ReadOptions, *, filled: bool) -> _Source:
-    """Read rows; `filled` says that rows of fields without a template are an error."""
-    unfilled = read.model_copy(update={"template": None})
-    if read.template is not None and filled:
-        unfilled = unfilled.model_copy(update={"format": read.format or FALLBACK})
-    found, wrong = _Source([], [], []), []
-    for line in read_lines(source, unfilled):
-        if line.row is None:
-            wrong += [line.problem] if line.problem is not None else []
-            continue
-        try:
-            row = _usable(line.row, read.template, filled=filled)
-        except InvalidInput as error:
-            code = "template-unfilled" if read.template is not None else "shape-invalid"
-            told_where = problem(code, line.number, error.message)
-            wrong.append(told_where.model_copy(update={"file": str(source)}))
-            continue
-        found.raw.append(line.row)
-        found.rows.append(row)
-        found.lines.append(line.number)
-    _refuse(wrong)
-    if not found.rows:
-        raise InvalidInput(f"{source} has no rows.")
-    return found
-
-
-def _refuse(wrong: list[Problem]) -> None:
-    if wrong:
-        raise InvalidInput(told(wrong))
-
-
-def _usable(row: Row, template: Template | None, *, filled: bool) -> Row:
-    """Return a row in the shape in which it is written."""
-    kind = kind_of(row)
-    if template is not None and (filled or kind == "fields"):
-        row = filled_chat(row, template)
-    elif kind == "fields" and filled:
-        names = ", ".join(map(str, row))
-        raise InvalidInput(
-            f"has no messages, but the fields {names}: say what the messages are with --user and "
-            "--assistant"
-        )
-    kind = kind_of(row)
-    return load_format("item" if kind == "fields" else kind).write(row)
-
-
-def _like(read: ReadOptions) -> ReadOptions:
-    """Return how a test file is read: its rows may have another shape, and all of them count."""
-    return ReadOptions(template=read.template)
+def _origin(read: Sourced) -> Origin:
+    return Origin(read.raw, read.lines)
 
 
 def _report(
-    source: str, ours: _Source, tests: _Source | None, parts: Split, options: FolderOptions
+    source: str, ours: Sourced, tests: Sourced | None, parts: Split, options: FolderOptions
 ) -> SplitReport:
     lines: dict[str, tuple[int, ...]] = {}
     for side in (*SIDES, "left_out"):
@@ -185,7 +122,7 @@ def _report(
 
 
 def _label_counts(
-    rows: Sequence[Row], tests: _Source | None, parts: Split
+    rows: Sequence[Row], tests: Sourced | None, parts: Split
 ) -> dict[str, dict[Side, int]] | None:
     if labels(rows) is None:
         return None

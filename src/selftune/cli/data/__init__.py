@@ -3,6 +3,7 @@
 import typer
 
 from selftune.cli.data.convert import convert
+from selftune.cli.data.dedupe import dedupe
 from selftune.cli.data.describe import describe
 from selftune.cli.data.distill import distill
 from selftune.cli.data.estimate import estimate
@@ -20,3 +21,4 @@ app.command()(mine)
 app.command()(distill)
 app.command()(paraphrase)
 app.command()(split)
+app.command()(dedupe)
