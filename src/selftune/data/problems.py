@@ -6,6 +6,7 @@ The rules themselves are data: `rules.toml` beside this file.
 import tomllib
 from functools import cache
 from importlib.resources import files
+from math import inf
 from typing import Literal
 
 from selftune.core.records import Record
@@ -37,6 +38,11 @@ class Problem(Record):
     message: str
     """What is wrong, in OpenAI's words where it has words for it. Never shows a secret."""
     remedy: str
+
+    @property
+    def place(self) -> tuple[int, float]:
+        """Where it stands among others: the whole file first, the whole row last in its line."""
+        return self.line or 0, self.message_index or inf
 
 
 @cache

@@ -6,7 +6,7 @@ This is the slow truth: it explains. `typed.py` accepts good rows quickly, and a
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from selftune.data.messages import messages_faults
+from selftune.data.messages import ROLES, messages_faults
 from selftune.data.problems import Problem, problem
 from selftune.data.rows import Row, kind_of
 from selftune.data.tools import Fault, tool_faults
@@ -155,5 +155,6 @@ def _outputs_faults(row: Row) -> Iterator[Fault]:
 
 
 def _role(message: Any) -> Any:
+    """Return a message's role, or None where it has none that exists."""
     role = message.get("role") if isinstance(message, dict) else None
-    return role if isinstance(role, str) else None
+    return role if isinstance(role, str) and role in ROLES else None

@@ -1,0 +1,236 @@
+"""Everything that is wrong with data, before anything is spent: each breach of `rules.toml`.
+
+One pass in constant memory: rows are read in blocks (`block.py`), their texts searched
+(`content.py`), and counted (`tally.py`); then what only the whole shows is said. Large files are
+read by several processes. Near-duplicates need a second pass and all prompts in memory.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
+from selftune.data.container import container_of
+from selftune.data.format import format_of
+from selftune.data.keys import Keys
+from selftune.data.lines import lines_in_pieces
+from selftune.data.piece import PIECE_BYTES, Piece, Task, check_pieces, check_rows, first_rows
+from selftune.data.problems import Problem, Severity, problem, rules
+from selftune.data.read import ReadOptions, lines_of, read_lines
+from selftune.data.rows import Row, answer_text, prompt_text
+from selftune.data.source import Source, open_source
+from selftune.data.structure import Method, method_of
+from selftune.data.tally import Tally, findings
+from selftune.models import prices
+
+_UPLOADED = ("chat", "preference", "prompt", "item")
+"""Shapes that are uploaded as they are."""
+_WORTH_PROCESSES = 64 << 20
+_NEAR_BYTES = 64 << 20
+_ROWS_AT_ONCE = 1000
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SHOWN = 20
+
+Progress = Callable[[int, int | None], None]
+"""Hears how many bytes were read, and of how many where that is known."""
+
+
+class CheckOptions(Record):
+    """What to check for."""
+
+    method: Method | None = None
+    """How the rows will be used; absent, by the shape of the first row."""
+    model: str | None = None
+    """Whose tokens are counted, and whose limit an example must keep."""
+    content: bool = True
+    """Also look into texts: secrets, damage, repeats, labels; false checks structure only."""
+    near: bool | None = None
+    """Also look for near-duplicates; absent, in files of up to 64 MB."""
+    processes: int | None = None
+    """Processes that read; absent, one for each processor where the file is worth it."""
+    read: ReadOptions = ReadOptions()
+
+
+class Checked(Record):
+    """What was found."""
+
+    source: str
+    method: Method
+    rows: int
+    tokens: int
+    """Of all rows, once, with the overhead of chats."""
+    counts: dict[str, int]
+    """How often each rule was breached."""
+    problems: tuple[Problem, ...]
+    """The first 20 breaches of each rule, in order of lines."""
+
+    def count(self, severity: Severity) -> int:
+        """Return how many breaches are of one severity."""
+        return sum(
+            count for rule, count in self.counts.items() if rules()[rule].severity == severity
+        )
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a job would refuse this."""
+        return self.count("error") > 0
+
+
+def check(
+    source: str | Path,
+    options: CheckOptions | None = None,
+    *,
+    each: Callable[[Problem], None] | None = None,
+    progress: Progress | None = None,
+) -> Checked:
+    """Return what is wrong with a source; `each` hears every problem as it is found.
+
+    Raises:
+        InvalidInput: the source is not there.
+
+    """
+    counts: Counter[str] = Counter()
+    kept: list[Problem] = []
+    checking = Checking(source, options or CheckOptions(), progress)
+    for found in checking.problems():
+        counts[found.rule] += 1
+        if counts[found.rule] <= _SHOWN:
+            kept.append(found)
+        if each is not None:
+            each(found)
+    return Checked(
+        source=checking.name,
+        method=checking.method,
+        rows=checking.tally.rows,
+        tokens=checking.tally.tokens,
+        counts=dict(counts),
+        problems=tuple(sorted(kept, key=lambda found: found.place)),
+    )
+
+
+def problems(source: str | Path, options: CheckOptions | None = None) -> Iterator[Problem]:
+    """Yield everything that is wrong with a source: by blocks of lines, then what only all show."""
+    return Checking(source, options or CheckOptions()).problems()
+
+
+class Checking:
+    """One check; what it counted can be asked once its problems have been heard."""
+
+    def __init__(
+        self, source: str | Path, options: CheckOptions, progress: Progress | None = None
+    ) -> None:
+        self._source, self._options, self._progress = source, options, progress
+        self.name = str(source)
+        self.method: Method = options.method or "supervised"
+        self.tally = Tally(self.method)
+        self._keys = Keys()
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield every problem.
+
+        Raises:
+            InvalidInput: the source is not there.
+
+        """
+        for found in self._all():
+            yield found.model_copy(update={"file": self.name})
+
+    def _all(self) -> Iterator[Problem]:
+        size = None
+        with open_source(self._source) as opened:
+            self.name = opened.name
+            try:
+                size = opened.size
+                yield from self._read(opened)
+            except InvalidInput as error:
+                if error.code not in rules():
+                    raise
+                yield problem(str(error.code), None, error.message)
+        if self._options.content:
+            yield from findings(self.tally)
+            yield from self._repeats()
+            is_small = size is not None and size <= _NEAR_BYTES
+            if is_small if self._options.near is None else self._options.near:
+                yield from self._near()
+
+    def _read(self, opened: Source) -> Iterator[Problem]:
+        given = self._options.read
+        if opened.head.startswith(_BYTE_ORDER_MARK):
+            yield problem("byte-order-mark", 1)
+        container = given.container or container_of(opened)
+        first = next(iter(first_rows(opened.head)), None) if container == "jsonl" else None
+        is_as_uploaded = container == "jsonl" and given.template is None and given.limit is None
+        shape = given.format or (None if first is None else format_of(first))
+        if is_as_uploaded and shape in (None, "fields", *_UPLOADED):
+            self._begin(first)
+            pieces = self._pieces(opened)
+        else:
+            yield problem("needs-converting", None)
+            pieces = self._converted(opened)
+        for piece in pieces:
+            self.tally.add(piece.tally)
+            for keys in piece.tally.keys:
+                self._keys.add(keys)
+            yield from piece.problems
+            if self._progress is not None:
+                self._progress(opened.position, opened.size)
+        if not self.tally.rows:
+            yield problem("file-empty", None)
+
+    def _begin(self, first: Row | None) -> None:
+        if self._options.method is None and first is not None:
+            self.method = method_of(first)
+            self.tally = Tally(self.method)
+
+    def _task(self) -> Task:
+        model = self._options.model
+        price = None if model is None else prices.find(model)
+        limit = None if price is None else price.example_limit
+        return Task(self.method, model or "", limit, self._options.content)
+
+    def _pieces(self, opened: Source) -> Iterator[Piece]:
+        """Read lines as they are, in as many processes as the file is worth."""
+        lines = lines_in_pieces(opened.stream, PIECE_BYTES)
+        processes = self._options.processes
+        if processes is None:
+            is_large = opened.size is None or opened.size >= _WORTH_PROCESSES
+            processes = os.cpu_count() or 1 if is_large else 1
+        yield from check_pieces(lines, self._task(), processes)
+
+    def _converted(self, opened: Source) -> Iterator[Piece]:
+        """Read rows of other shapes as chats."""
+        rows = lines_of(opened, self._options.read)
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            if not self.tally.rows:
+                self._begin(next((line.row for line in some if line.row is not None), None))
+            yield check_rows(some, self._task())
+
+    def _repeats(self) -> Iterator[Problem]:
+        for repeat in self._keys.repeats():
+            if repeat.is_same:
+                yield problem(
+                    "duplicate-row", repeat.line, f"says the same as line {repeat.earlier}"
+                )
+            else:
+                words = f"has the prompt of line {repeat.earlier} and another answer"
+                yield problem("contradictory-answers", repeat.line, words)
+
+    def _near(self) -> Iterator[Problem]:
+        """Read the source again, and compare what its rows ask and answer."""
+        from selftune.data.near import near_pairs  # only here, so that jobs do not load it
+
+        lines = [
+            line for line in read_lines(self._source, self._options.read) if line.row is not None
+        ]
+        rows = [line.row for line in lines if line.row is not None]
+        texts = [f"{prompt_text(row)}\n{answer_text(row)}" for row in rows]
+        earlier: dict[int, tuple[int, float]] = {}
+        for pair in near_pairs(texts):
+            if texts[pair.first] != texts[pair.second]:
+                earlier.setdefault(pair.second, (pair.first, pair.similarity))
+        for second, (first, similarity) in sorted(earlier.items()):
+            words = f"says nearly the same as line {lines[first].number} ({similarity:.0%} of the words)"
+            yield problem("near-duplicate", lines[second].number, words)

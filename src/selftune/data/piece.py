@@ -1,0 +1,149 @@
+"""One piece of a file: its problems and its counts. Pieces know nothing of each other.
+
+So they can be read by several processes; what comes back is in the order of the file.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from io import BytesIO
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+
+from selftune.data.block import BYTES, Block, Reader, block_of_lines, block_of_rows
+from selftune.data.json_rows import parse_row
+from selftune.data.lengths import tokenizer_of
+from selftune.data.lines import Lines, lines_in_pieces
+from selftune.data.problems import Problem, problem
+from selftune.data.rows import Line, Row
+from selftune.data.structure import Method
+from selftune.data.tally import Tally
+from selftune.data.typed import ASSISTANT
+
+PIECE_BYTES = 2 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Task(NamedTuple):
+    """How to check."""
+
+    method: Method
+    model: str
+    limit: int | None
+    """Tokens of one example; None is unknown."""
+    content: bool
+    """Whether to look into texts, and to count them."""
+
+
+class Piece(NamedTuple):
+    """What one piece says."""
+
+    problems: list[Problem]
+    """In order of lines."""
+    tally: Tally
+
+
+def check_pieces(lines: Iterator[Lines], task: Task, processes: int) -> Iterator[Piece]:
+    """Check pieces of a file, in order, in this process or in several."""
+    if processes == 1:
+        reader = _reader(task)
+        for some in lines:
+            yield _check(some, task, reader)
+        return
+    # A fork shares the tables that are loaded already; it is safe while there is one thread.
+    method = "fork" if threading.active_count() == 1 else "forkserver"
+    _reader(task).tokenizer.count_many(["." * PIECE_BYTES])
+    with ProcessPoolExecutor(processes, get_context(method), _start, (task,)) as pool:
+        waiting: deque[Future[Piece]] = deque()
+        for some in lines:
+            waiting.append(pool.submit(_check_in_child, some))
+            if len(waiting) > 2 * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def check_rows(lines: Sequence[Line], task: Task) -> Piece:
+    """Check rows that were read already."""
+    piece = Piece([], Tally(task.method))
+    piece.tally.rows = len(lines)
+    block, problems = block_of_rows(lines, _reader(task))
+    _take(piece, block, problems, task)
+    return piece
+
+
+def first_rows(head: bytes) -> Iterator[Row]:
+    """Yield the rows that can be read in the first bytes of a file of lines."""
+    lines = head.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
+    for text in lines[:-1] if len(lines) > 1 else lines:
+        line = parse_row(text, 1)
+        if line.row is not None:
+            yield line.row
+
+
+_child: tuple[Task, Reader] | None = None
+
+
+def _start(task: Task) -> None:
+    global _child  # what a child process keeps from piece to piece
+    _child = task, _reader(task)
+
+
+def _check_in_child(lines: Lines) -> Piece:
+    assert _child is not None
+    return _check(lines, *_child)
+
+
+def _reader(task: Task) -> Reader:
+    return Reader(task.method, tokenizer_of(task.model))
+
+
+def _check(lines: Lines, task: Task, reader: Reader) -> Piece:
+    piece = Piece([], Tally(task.method))
+    if lines.is_too_long:
+        piece.tally.rows = 1
+        piece.problems.append(problem("line-too-long", lines.first))
+    data = lines.data.removeprefix(_BYTE_ORDER_MARK) if lines.first == 1 else lines.data
+    for some in lines_in_pieces(BytesIO(data), BYTES):
+        block, problems = block_of_lines(some.data, lines.first + some.first - 1, reader)
+        count = some.data.count(b"\n") + (not some.data.endswith(b"\n"))
+        piece.tally.rows += count - sum(found.rule == "line-blank" for found in problems)
+        _take(piece, block, problems, task)
+    return piece
+
+
+def _take(piece: Piece, block: Block, problems: list[Problem], task: Task) -> None:
+    piece.tally.count(block, texts=task.content)
+    if task.limit is not None:
+        problems += _too_long(block, task.limit)
+    if task.content:
+        problems += _content(block, has_messages=task.method != "evaluation")
+    problems.sort(key=lambda found: found.place)
+    piece.problems.extend(problems)
+
+
+def _too_long(block: Block, limit: int) -> Iterator[Problem]:
+    for row in np.flatnonzero(block.tokens > limit).tolist():
+        more = int(block.tokens[row]) - limit
+        words = f"has {limit + more:,} tokens; {more:,} beyond the limit of {limit:,} are cut off"
+        yield problem("example-too-long", block.lines[row], words)
+
+
+def _content(block: Block, *, has_messages: bool) -> Iterator[Problem]:
+    from selftune.data.content import find_content  # its libraries take half a second to load
+
+    for finding in find_content(block.texts):
+        line, index = block.place(finding.text_index)
+        message_index = index if has_messages else None
+        words = f"has what looks like this: {finding.kind}"
+        yield problem(finding.rule, line, words, message_index=message_index)
+    answers = np.flatnonzero(block.roles == ASSISTANT).tolist()
+    for at in answers:
+        text = block.texts[at]
+        if text[:1].isspace() or text[-1:].isspace():
+            line, index = block.place(at)
+            words = "begins or ends with whitespace"
+            yield problem("answer-untrimmed", line, words, message_index=index)
