@@ -19,6 +19,7 @@ METHOD_OF_KIND: dict[str, Method] = {
     "prompt": "reinforcement",
     "item": "evaluation",
 }
+_SHOWN_FIELDS, _SHOWN_CHARACTERS = 8, 80
 _WHOLE_SENTENCES = ("messages-missing", "wrong-method")
 _CHAT_KEYS = frozenset(
     ("messages", "tools", "parallel_tool_calls", "functions", "function_call", "metadata")
@@ -84,6 +85,9 @@ def _unexpected(row: Row) -> str:
     ):
         if key in row:
             return f"{words} It looks like {name}: `selftune data convert` makes chats of it."
+    if row and all(isinstance(value, str | int | float) for value in row.values()):
+        fields = ", ".join(list(row)[:_SHOWN_FIELDS])[:_SHOWN_CHARACTERS]
+        return f"{words} It has the fields {fields}: say with --user and --assistant what to make of them."
     return words
 
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from selftune.cli.data.check import check
 from selftune.cli.data.convert import convert
 from selftune.cli.data.dedupe import dedupe
 from selftune.cli.data.describe import describe
@@ -16,6 +17,7 @@ app = typer.Typer(help="Prepare data.", no_args_is_help=True)
 app.command()(describe)
 app.command()(estimate)
 app.command()(convert)
+app.command()(check)
 app.command()(generate)
 app.command()(mine)
 app.command()(distill)

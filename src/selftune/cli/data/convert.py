@@ -1,15 +1,13 @@
 """`selftune data convert`: whatever you have -> OpenAI's JSONL, and back."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from selftune.cli.console import FAILED, err, show_json
 from selftune.cli.data.grouping import grouped
+from selftune.cli.data.progress import shown_progress
 from selftune.cli.data.reading import Json, ReadingOptions, Source
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def convert(
     if json and out == "-":
         raise InvalidInput("--json and the rows cannot both go to standard output: give --out.")
     try:
-        with _shown_progress() as watch:
+        with shown_progress() as watch:
             done = convert_rows(
                 source, out, reading.options(), to=to, skip_bad=skip_bad, watch=watch
             )
@@ -82,20 +80,3 @@ def _show_problems(problems: "tuple[Problem, ...]") -> None:
         err.print(f"[{color}]{escape(place)}[/] {escape(says)}", soft_wrap=True)
     if len(problems) > _SHOWN_PROBLEMS:
         err.print("and more; --json shows up to 1,000", soft_wrap=True)
-
-
-@contextmanager
-def _shown_progress() -> Iterator[Callable[[int, int | None], None]]:
-    """Give what shows how much was read, on a terminal only."""
-    bars = Progress(
-        TextColumn("reading"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        disable=not err.is_terminal,
-        transient=True,
-    )
-    task = bars.add_task("reading", total=None)
-    with bars:
-        yield lambda read, size: bars.update(task, completed=read, total=size)
