@@ -189,7 +189,9 @@ def test_half_a_surrogate_pair_becomes_something_that_files_can_hold() -> None:
         load_json(deep)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"choices": [{}]}', '{"choices": [null]}', "nul"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"choices": [{}]}', '{"choices": [null]}', "nul"]
+)
 def test_what_is_no_completion_is_said(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         read_completion(asked("a"), text)

@@ -17,11 +17,48 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-WORDS = (
-    "lamp river yellow borrow seven window market quiet engine pepper morning letter cousin bridge "
-    "garden train pocket silver winter kitchen doctor orange ticket machine village button castle "
-    "summer paper island coffee mirror station bicycle harbour blanket teacher planet hammer cloud"
-).split()
+WORDS = [
+    "lamp",
+    "river",
+    "yellow",
+    "borrow",
+    "seven",
+    "window",
+    "market",
+    "quiet",
+    "engine",
+    "pepper",
+    "morning",
+    "letter",
+    "cousin",
+    "bridge",
+    "garden",
+    "train",
+    "pocket",
+    "silver",
+    "winter",
+    "kitchen",
+    "doctor",
+    "orange",
+    "ticket",
+    "machine",
+    "village",
+    "button",
+    "castle",
+    "summer",
+    "paper",
+    "island",
+    "coffee",
+    "mirror",
+    "station",
+    "bicycle",
+    "harbour",
+    "blanket",
+    "teacher",
+    "planet",
+    "hammer",
+    "cloud",
+]
 Fault = str
 Reply = Callable[[dict[str, Any]], str]
 
@@ -107,11 +144,11 @@ class Teacher:
         }
 
     async def upload(self, request: Request) -> Response:
-        form = await request.form()
-        handle = form["file"]
-        assert not isinstance(handle, str)
         name = f"file-{len(self.files)}"
-        self.files[name] = await handle.read()
+        async with request.form() as form:
+            handle = form["file"]
+            assert not isinstance(handle, str)
+            self.files[name] = await handle.read()
         return JSONResponse(
             {
                 "id": name,
@@ -175,7 +212,9 @@ class Teacher:
         for field, found in (("output_file_id", lines), ("error_file_id", errors)):
             if found:
                 batch[field] = f"file-{len(self.files)}"
-                self.files[batch[field]] = b"".join(json.dumps(one).encode() + b"\n" for one in found)
+                self.files[batch[field]] = b"".join(
+                    json.dumps(one).encode() + b"\n" for one in found
+                )
         batch["status"] = "expired" if fault == "expired" else "completed"
 
     async def list_stored(self, request: Request) -> Response:

@@ -41,7 +41,7 @@ def test_what_was_on_its_way_counts_as_perhaps_paid(tmp_path: Path) -> None:
 def test_what_cost_nothing_may_be_asked_again(tmp_path: Path, status: str) -> None:
     with Journal(tmp_path, PLAN) as journal:
         journal.intend(ASKED, Tokens(5, 10))
-        journal.settle(Answer(key=ASKED.key, status=status, unheard=2), Tokens())  # type: ignore[arg-type]
+        journal.settle(Answer(key=ASKED.key, status=status, unheard=2), Tokens())
         assert journal.answer(ASKED.key) is None
         assert journal.perhaps_paid() == {"wise": Tokens(10, 20)}
 
@@ -73,15 +73,22 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_answers_written_together_are_all_there_or_none(tmp_path: Path) -> None:
     with Journal(tmp_path, PLAN) as journal:
         journal.intend(ASKED, Tokens(5, 10))
-        with pytest.raises(RuntimeError), journal.together():
-            journal.settle(ANSWER, Tokens(3, 4))
-            raise RuntimeError
+        with pytest.raises(InvalidInput):
+            _settle_and_fail(journal)
         assert journal.answer(ASKED.key) is None
+
+
+def _settle_and_fail(journal: Journal) -> None:
+    with journal.together():
+        journal.settle(ANSWER, Tokens(3, 4))
+        raise InvalidInput("on purpose")
 
 
 def test_the_sums_of_the_account_are_those_of_the_journal(tmp_path: Path) -> None:
     budget = Budget(tokens=150, input_price=1.0, output_price=2.0)
-    asked = [question({"model": "wise", "messages": [], "max_tokens": 10, "n": n}) for n in range(4)]
+    asked = [
+        question({"model": "wise", "messages": [], "max_tokens": 10, "n": n}) for n in range(4)
+    ]
     with Journal(tmp_path, PLAN) as journal:
         account = Account(journal, budget, is_batch=False)
         for one in asked:
@@ -90,9 +97,10 @@ def test_the_sums_of_the_account_are_those_of_the_journal(tmp_path: Path) -> Non
         account.settle(asked[1], Answer(key=asked[1].key, status="rejected"))
         usage = Usage(prompt_tokens=7, completion_tokens=3)
         account.settle(asked[2], Answer(key=asked[2].key, status="answered", usage=usage))
-        before = (account._tokens, pytest.approx(account._dollars))
+        tokens, dollars = account._tokens, account._dollars
         account.reload()
-        assert (account._tokens, account._dollars) == before
+        assert account._tokens == tokens
+        assert account._dollars == pytest.approx(dollars)
         spent = account.spent()
         assert (spent.prompt_tokens, spent.completion_tokens) == (7, 3)
         assert spent.dollars == pytest.approx(13e-6)

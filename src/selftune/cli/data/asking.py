@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from selftune.cli.console import FAILED, err, out, show_json
+from selftune.cli.data.reading import ReadingOptions
 
 if TYPE_CHECKING:
+    from selftune.data.rows import Row
     from selftune.data.synthesis.outputs import Outcome
     from selftune.data.synthesis.run import Asking, Means
     from selftune.data.synthesis.run import Progress as Shown
 
-Out = Annotated[
-    Path, typer.Option(help="Folder of the result. The same again goes on with what is in it.")
-]
 Seed = Annotated[int, typer.Option(help="Same seed and same answers, same bytes.")]
 Test = Annotated[
     str | None, typer.Option(help="Test set: nothing of it gets into prompts or results.")
@@ -78,8 +77,14 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class MeansOptions:
-    """What a run may use."""
+    """Where a run leaves its result, and what it may use for it."""
 
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the result. The same command again goes on with what is in it."
+        ),
+    ]
     budget_dollars: Annotated[
         float | None, typer.Option(help="Stop before more is spent. Needs a known price.")
     ] = None
@@ -132,6 +137,29 @@ class MeansOptions:
             is_batch=self.batch,
             poll_seconds=self.poll_seconds,
         )
+
+
+def rows_of(
+    source: str | None, reading: ReadingOptions, *, with_answers: bool = True
+) -> "tuple[Row, ...]":
+    """Return the rows of a source, none where there is no source.
+
+    `--system` is a part of a template with `--user`, and a message as it stands without.
+    """
+    from selftune.data.read import read_rows
+
+    if source is None:
+        return ()
+    if reading.user is None and reading.assistant is None:
+        reading = replace(reading, system=None)
+    if not with_answers and reading.assistant is None and reading.user is not None:
+        reading = replace(reading, assistant="")
+    return tuple(read_rows(source, reading.options()))
+
+
+def system_alone(reading: ReadingOptions) -> str | None:
+    """Return the system message that is no part of a template."""
+    return reading.system if reading.user is None else None
 
 
 @contextmanager

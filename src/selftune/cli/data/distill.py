@@ -8,15 +8,16 @@ import typer
 
 from selftune.cli.data.asking import (
     MeansOptions,
-    Out,
     TeacherOptions,
     Test,
+    rows_of,
     show_note,
     show_outcome,
     shown_progress,
+    system_alone,
 )
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Json, System, User
+from selftune.cli.data.reading import Json, ReadingOptions
 
 if TYPE_CHECKING:
     from selftune.data.distill import Distillation, Distilled
@@ -39,8 +40,6 @@ class PromptOptions:
             "--from-store", help="Take what the endpoint stored for --teacher (store=true)."
         ),
     ] = False
-    system: System = None
-    user: User = None
     drop_system: Annotated[
         bool,
         typer.Option("--drop-system", help="Train without the system message: it is learned."),
@@ -53,18 +52,15 @@ class PromptOptions:
     ] = 0.0
     test: Test = None
 
-    def wanted(self) -> "Distillation":
+    def wanted(self, reading: ReadingOptions) -> "Distillation":
         """Return what to answer, with everything read that the options name."""
-        from selftune.cli.data.reading import options_of
-        from selftune.core.runfile import Template
         from selftune.data.distill import Distillation
         from selftune.data.read import read_rows
 
-        template = Template(system=self.system, user=self.user, assistant="") if self.user else None
         return Distillation(
-            rows=tuple(read_rows(self.source, options_of(template))) if self.source else (),
+            rows=rows_of(self.source, reading, with_answers=False),
             test=tuple(read_rows(self.test)) if self.test else (),
-            system=None if self.user else self.system,
+            system=system_alone(reading),
             drop_system=self.drop_system,
             answers=self.answers,
             agreement=self.agreement,
@@ -75,8 +71,8 @@ class PromptOptions:
 def distill(
     prompts: PromptOptions,
     teacher: TeacherOptions,
+    reading: ReadingOptions,
     means: MeansOptions,
-    out: Out,
     json: Json = False,
 ) -> None:
     """Let a teacher answer prompts, or take completions that are stored already.
@@ -88,20 +84,20 @@ def distill(
     from selftune.data.distill import distill_stored, logged_file
     from selftune.models.stored import stored_completions
 
-    wanted = prompts.wanted()
+    wanted = prompts.wanted(reading)
     given = [prompts.source is not None, prompts.stored is not None, prompts.from_store]
     if sum(given) != 1:
         raise InvalidInput("Give one of: a source of prompts, --stored FILE, --from-store.")
     if prompts.stored is not None:
-        outcome = distill_stored(out, logged_file(Path(prompts.stored)), wanted)
+        outcome = distill_stored(means.out, logged_file(Path(prompts.stored)), wanted)
     elif prompts.from_store:
         endpoint = teacher.asking().endpoint
-        outcome = distill_stored(out, stored_completions(endpoint), wanted, endpoint)
+        outcome = distill_stored(means.out, stored_completions(endpoint), wanted, endpoint)
     else:
         asking = teacher.asking()
         show_note(asking)
         with shown_progress() as progress:
-            outcome = answer_prompts(out, asking, wanted, means.means(), progress)
+            outcome = answer_prompts(means.out, asking, wanted, means.means(), progress)
     show_outcome(outcome, _lines(outcome), json=json)
 
 

@@ -8,17 +8,18 @@ import typer
 
 from selftune.cli.data.asking import (
     MeansOptions,
-    Out,
     Seed,
     TeacherOptions,
     Test,
     counted,
+    rows_of,
     show_note,
     show_outcome,
     shown_progress,
+    system_alone,
 )
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Assistant, Json, System, User, options_of, template_of
+from selftune.cli.data.reading import Json, ReadingOptions
 
 if TYPE_CHECKING:
     from selftune.data.generate import Generated, Generation
@@ -38,15 +39,12 @@ class WhatOptions:
         str | None, typer.Option(help="Real examples, any source. Their system message is kept.")
     ] = None
     test: Test = None
-    system: System = None
-    user: User = None
-    assistant: Assistant = None
     per_request: Annotated[
         int, typer.Option(min=1, max=100, help="Examples that one request asks for.")
     ] = 10
     seed: Seed = 0
 
-    def wanted(self) -> "Generation":
+    def wanted(self, reading: ReadingOptions) -> "Generation":
         """Return what to write, with everything read that the options name."""
         from selftune.core.errors import InvalidInput
         from selftune.data.generate import Generation
@@ -61,15 +59,13 @@ class WhatOptions:
             raise InvalidInput(
                 f"The task {str(self.task)!r} is empty: say what the model has to do."
             )
-        template = template_of(self.system, self.user, self.assistant) if self.user else None
-        seeds = read_rows(self.seeds, options_of(template)) if self.seeds else ()
         return Generation(
             task=task,
             count=self.count,
             labels=read_labels(self.labels) if self.labels else (),
-            seeds=tuple(seeds),
+            seeds=rows_of(self.seeds, reading),
             test=tuple(read_rows(self.test)) if self.test else (),
-            system=None if self.user else self.system,
+            system=system_alone(reading),
             seed=self.seed,
             per_request=self.per_request,
         )
@@ -77,19 +73,23 @@ class WhatOptions:
 
 @grouped
 def generate(
-    teacher: TeacherOptions, what: WhatOptions, means: MeansOptions, out: Out, json: Json = False
+    teacher: TeacherOptions,
+    what: WhatOptions,
+    reading: ReadingOptions,
+    means: MeansOptions,
+    json: Json = False,
 ) -> None:
     """Let a teacher write new examples, balanced over labels and unlike each other.
 
-    Resumable: the same command goes on where a killed one ended, and pays for no answer twice.
+    Options of reading are about --seeds. Resumable: the same command goes on where a killed one ended, and pays for no answer twice.
     """
     from selftune.data.generate import generate as write_examples
 
     asking = teacher.asking()
-    wanted = what.wanted()
+    wanted = what.wanted(reading)
     show_note(asking)
     with shown_progress() as progress:
-        outcome = write_examples(out, asking, wanted, means.means(), progress)
+        outcome = write_examples(means.out, asking, wanted, means.means(), progress)
     show_outcome(outcome, _lines(outcome), json=json)
 
 

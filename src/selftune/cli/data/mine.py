@@ -8,15 +8,16 @@ import typer
 from selftune.cli.console import show_table
 from selftune.cli.data.asking import (
     MeansOptions,
-    Out,
     TeacherOptions,
     Test,
+    rows_of,
     show_note,
     show_outcome,
     shown_progress,
+    system_alone,
 )
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Assistant, Json, Source, System, User
+from selftune.cli.data.reading import Json, ReadingOptions, Source
 
 if TYPE_CHECKING:
     from selftune.data.mine import Mined, Mining
@@ -35,25 +36,20 @@ class StudentOptions:
     student_key_variable: Annotated[
         str, typer.Option(help="Environment variable that holds the student's API key.")
     ] = "OPENAI_API_KEY"
-    system: System = None
-    user: User = None
-    assistant: Assistant = None
     label_field: Annotated[
         str | None, typer.Option(help="Field of the right answer, for rows that are not chats.")
     ] = None
     test: Test = None
 
-    def wanted(self, source: str) -> "Mining":
+    def wanted(self, source: str, reading: ReadingOptions) -> "Mining":
         """Return what to try the student on."""
-        from selftune.cli.data.reading import options_of, template_of
         from selftune.data.mine import Mining
         from selftune.data.read import read_rows
 
-        template = template_of(self.system, self.user, self.assistant) if self.user else None
         return Mining(
-            rows=tuple(read_rows(source, options_of(template))),
+            rows=rows_of(source, reading, with_answers=self.label_field is None),
             test=tuple(read_rows(self.test)) if self.test else (),
-            system=None if self.user else self.system,
+            system=system_alone(reading),
             label_field=self.label_field,
         )
 
@@ -63,8 +59,8 @@ def mine(
     source: Source,
     student: StudentOptions,
     teacher: TeacherOptions,
+    reading: ReadingOptions,
     means: MeansOptions,
-    out: Out,
     json: Json = False,
 ) -> None:
     """Keep the rows that a student gets wrong; with a teacher, those whose labels it agrees with.
@@ -78,11 +74,11 @@ def mine(
     tried = teacher.asking_of(
         student.student, student.student_url or teacher.base_url, student.student_key_variable
     )
-    wanted = student.wanted(source)
+    wanted = student.wanted(source, reading)
     if asked is not None:
         show_note(asked)
     with shown_progress() as progress:
-        outcome = keep_hard_rows(out, Models(tried, asked), wanted, means.means(), progress)
+        outcome = keep_hard_rows(means.out, Models(tried, asked), wanted, means.means(), progress)
     if not json:
         _show_tables(outcome)
     show_outcome(outcome, _lines(outcome), json=json)

@@ -7,17 +7,17 @@ import typer
 
 from selftune.cli.data.asking import (
     MeansOptions,
-    Out,
     Seed,
     TeacherOptions,
     Test,
     counted,
+    rows_of,
     show_note,
     show_outcome,
     shown_progress,
 )
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Assistant, Json, Source, System, User
+from selftune.cli.data.reading import Json, ReadingOptions, Source
 
 if TYPE_CHECKING:
     from selftune.data.paraphrase import Paraphrasing
@@ -36,18 +36,14 @@ class VariantOptions:
     with_originals: Annotated[
         bool, typer.Option("--with-originals", help="Put the rows themselves in the result too.")
     ] = False
-    system: System = None
-    user: User = None
-    assistant: Assistant = None
     label_field: Annotated[
         str | None, typer.Option(help="Field of the right answer, for rows that are not chats.")
     ] = None
     test: Test = None
     seed: Seed = 0
 
-    def wanted(self, source: str) -> "Paraphrasing":
+    def wanted(self, source: str, reading: ReadingOptions) -> "Paraphrasing":
         """Return what to vary, with everything read that the options name."""
-        from selftune.cli.data.reading import options_of, template_of
         from selftune.core.errors import InvalidInput
         from selftune.data.paraphrase import Paraphrasing
         from selftune.data.read import read_rows
@@ -57,9 +53,8 @@ class VariantOptions:
         unknown = [kind for kind in kinds if kind not in NOISES]
         if unknown:
             raise InvalidInput(f"--noise {unknown[0]!r} is not one of {', '.join(NOISES)}.")
-        template = template_of(self.system, self.user, self.assistant)
         return Paraphrasing(
-            rows=tuple(read_rows(source, options_of(template))),
+            rows=rows_of(source, reading),
             test=tuple(read_rows(self.test)) if self.test else (),
             variants=self.variants,
             noise=tuple(kind for kind in NOISES if kind in kinds),
@@ -74,18 +69,18 @@ def paraphrase(
     source: Source,
     variants: VariantOptions,
     teacher: TeacherOptions,
+    reading: ReadingOptions,
     means: MeansOptions,
-    out: Out,
     json: Json = False,
 ) -> None:
     """Say what rows ask in other ways, or with typing mistakes; their answers stay."""
     from selftune.data.paraphrase import paraphrase as write_variants
 
-    wanted = variants.wanted(source)
+    wanted = variants.wanted(source, reading)
     asking = teacher.asking() if teacher.teacher else None
     if asking is not None:
         show_note(asking)
     with shown_progress() as progress:
-        outcome = write_variants(out, asking, wanted, means.means(), progress)
+        outcome = write_variants(means.out, asking, wanted, means.means(), progress)
     lines = [*counted("rows by kind", outcome.by_kind), *counted("not kept", outcome.dropped)]
     show_outcome(outcome, lines, json=json)

@@ -76,7 +76,7 @@ def missing_most(
     lack the same come in their own order.
     """
     planned: Counter[str] = Counter()
-    for _ in range(count):
+    for _ in range(count if labels else 0):
         label = max(labels, key=lambda label: each - have[label.name] - planned[label.name])
         if have[label.name] + planned[label.name] >= each:
             break

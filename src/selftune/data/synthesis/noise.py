@@ -31,19 +31,20 @@ def _typos(text: str, dice: random.Random) -> str:
         dice.sample(places, min(len(places), 1 + len(places) // _LETTERS_PER_TYPO)), reverse=True
     ):
         kind = dice.choice(("swap", "drop", "double", "neighbour"))
-        if kind == "swap":
+        if kind == "swap" and letters[at] != letters[at + 1]:
             letters[at], letters[at + 1] = letters[at + 1], letters[at]
-        elif kind == "drop":
-            del letters[at]
         elif kind == "double":
             letters.insert(at, letters[at])
+        elif kind == "neighbour" and letters[at].lower() in _NEIGHBOURS:
+            letters[at] = dice.choice(_NEIGHBOURS[letters[at].lower()])
         else:
-            letters[at] = dice.choice(_NEIGHBOURS.get(letters[at].lower(), letters[at]))
+            del letters[at]
     return "".join(letters)
 
 
 def _case(text: str, dice: random.Random) -> str:
-    return dice.choice((text.lower(), text.upper(), text[:1].lower() + text[1:]))
+    changed = (text.lower(), text.upper(), text[:1].lower() + text[1:])
+    return dice.choice([other for other in changed if other != text] or [text])
 
 
 def _space(text: str, dice: random.Random) -> str:
@@ -59,7 +60,8 @@ def _punctuation(text: str, dice: random.Random) -> str:
     """Drop marks at the ends of words, or add some at the end; decimal points stay."""
     bare = " ".join(word.rstrip(_MARKS) for word in text.split(" "))
     end = text.rstrip(_MARKS)
-    return dice.choice((bare, f"{end}!!", f"{end}...", f"{end}??" if "?" in text else f"{end},"))
+    changed = (bare, f"{end}!!", f"{end}...", f"{end}??" if "?" in text else f"{end},")
+    return dice.choice([other for other in changed if other != text])
 
 
 _KINDS: dict[Noise, Callable[[str, random.Random], str]] = {
