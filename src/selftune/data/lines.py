@@ -21,6 +21,10 @@ def lines_in_pieces(stream: BinaryIO, size: int) -> Iterator[Lines]:
     number, held = 1, 0
     rest: list[bytes] = []
     while data := stream.read(size):
+        end = data.find(b"\n") + 1
+        if end and held + end > MAX_BYTES:
+            yield Lines(b"", number, is_too_long=True)
+            number, data, rest, held = number + 1, data[end:], [], 0
         cut = data.rfind(b"\n") + 1
         if cut:
             piece = b"".join([*rest, data[:cut]])

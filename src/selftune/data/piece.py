@@ -51,11 +51,13 @@ def check_pieces(lines: Iterator[Lines], task: Task, processes: int) -> Iterator
     if processes == 1:
         reader = _reader(task)
         for some in lines:
+            if len(some.data) > BYTES:
+                reader.tokenizer.prepare()
             yield _check(some, task, reader)
         return
     # A fork shares the tables that are loaded already; it is safe while there is one thread.
     method = "fork" if threading.active_count() == 1 else "forkserver"
-    _reader(task).tokenizer.count_many(["." * PIECE_BYTES])
+    _reader(task).tokenizer.prepare()
     with ProcessPoolExecutor(processes, get_context(method), _start, (task,)) as pool:
         waiting: deque[Future[Piece]] = deque()
         for some in lines:
@@ -140,10 +142,11 @@ def _content(block: Block, *, has_messages: bool) -> Iterator[Problem]:
         message_index = index if has_messages else None
         words = f"has what looks like this: {finding.kind}"
         yield problem(finding.rule, line, words, message_index=message_index)
-    answers = np.flatnonzero(block.roles == ASSISTANT).tolist()
-    for at in answers:
-        text = block.texts[at]
-        if text[:1].isspace() or text[-1:].isspace():
-            line, index = block.place(at)
-            words = "begins or ends with whitespace"
-            yield problem("answer-untrimmed", line, words, message_index=index)
+    at_answers = np.flatnonzero(block.roles == ASSISTANT).tolist()
+    answers = [block.texts[at] for at in at_answers]
+    # A text without whitespace at its ends is its own stripped form: the same object.
+    for at in [at for at, text in zip(at_answers, answers, strict=True) if text.strip() is not text]:
+        line, index = block.place(at)
+        yield problem(
+            "answer-untrimmed", line, "begins or ends with whitespace", message_index=index
+        )

@@ -98,6 +98,8 @@ def image_details(row: Row) -> list[str]:
 def said(message: Message) -> str:
     """Return all that a message says: its text, a refusal, and the calls of tools in it."""
     text = content_text(message)
+    if not isinstance(message, dict):
+        return text  # what is malformed says nothing
     calls = [call.get("function") for call in dicts(message.get("tool_calls"))]
     calls += dicts([message.get("function_call")])
     if message.get("refusal") is None and not calls:

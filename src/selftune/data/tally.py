@@ -5,7 +5,9 @@ small whatever the file: sets that grow too large are given up, which means that
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,20 +88,20 @@ class Tally:
 
     def _count_texts(self, block: Block) -> None:
         ends = block.ends.tolist()
-        begins = [0, *ends[:-1]]
-        texts, roles = block.texts, block.roles.tolist()
+        texts, roles = block.texts, block.roles
         if self.systems is not None:
-            found: Counted = {}
-            for line, at in zip(block.lines, begins, strict=True):
-                _see(found, texts[at] if roles[at] == SYSTEM else "", line)
-            self.systems = _sum(self.systems, found, _MOST_SYSTEMS)
+            begins = [0, *ends[:-1]]
+            is_system = (roles[begins] == SYSTEM).tolist()
+            said = [texts[at] if is_one else "" for at, is_one in zip(begins, is_system, strict=True)]
+            self.systems = _sum(self.systems, _counted(said, block.lines), _MOST_SYSTEMS)
         if self.labels is not None:
-            labels: Counted = {}
-            for line, end in zip(block.lines, ends, strict=True):
-                if roles[end - 1] == ASSISTANT:
-                    _see(labels, texts[end - 1], line)
-            is_long = any(len(label) > _LONGEST_LABEL for label in labels)
-            self.labels = None if is_long else _sum(self.labels, labels, _MOST_LABELS)
+            is_answer = (roles[block.ends - 1] == ASSISTANT).tolist()
+            answers = [texts[end - 1] for end in compress(ends, is_answer)]
+            if max(map(len, answers), default=0) > _LONGEST_LABEL:
+                self.labels = None
+                return
+            lines = list(compress(block.lines, is_answer))
+            self.labels = _sum(self.labels, _counted(answers, lines), _MOST_LABELS)
 
 
 def findings(tally: Tally) -> Iterator[Problem]:
@@ -111,9 +113,9 @@ def findings(tally: Tally) -> Iterator[Problem]:
         yield from _labels(tally.labels, tally.rows)
 
 
-def _see(counted: Counted, text: str, line: int) -> None:
-    seen = counted.get(text)
-    counted[text] = (1, line) if seen is None else (seen[0] + 1, min(seen[1], line))
+def _counted(texts: list[str], lines: list[int]) -> Counted:
+    first = dict(zip(reversed(texts), reversed(lines), strict=True))
+    return {text: (count, first[text]) for text, count in Counter(texts).items()}
 
 
 def _sum(first: Counted | None, second: Counted | None, most: int) -> Counted | None:
@@ -169,7 +171,7 @@ def _labels(labels: Counted, rows: int) -> Iterator[Problem]:
         return
     yield from _spellings(labels)
     counts = sorted(count for count, _ in labels.values())
-    median, most = counts[len(counts) // 2], counts[-1]
+    median, most = counts[(len(counts) - 1) // 2], counts[-1]
     for label, (count, line) in sorted(labels.items(), key=lambda seen: seen[1][1]):
         if count == most and most >= _IMBALANCE * median:
             words = f"The answer {label[:40]!r} stands in {count:,} of {rows:,} rows; the median answer in {median:,}"

@@ -41,8 +41,7 @@ def call_faults(row: dict[str, Any], messages: list[dict[str, Any]]) -> Iterator
     offered = offered_names(row)
     for index, message in enumerate(messages, start=1):
         if message["role"] == "tool":
-            if pending.pop(_id_of(message), None) is None:
-                yield "tool-result-unmatched", index, "answers no call that stands before it"
+            yield from _result_faults(index, message, pending)
             continue
         yield from _unanswered(pending)
         pending = {}
@@ -87,6 +86,14 @@ def is_json_object(text: str) -> bool:
 def _id_of(message: dict[str, Any]) -> str:
     value = message.get("tool_call_id")
     return value if isinstance(value, str) else ""
+
+
+def _result_faults(index: int, message: dict[str, Any], pending: dict[str, int]) -> Iterator[Fault]:
+    """Yield what is wrong with a result; its call waits no longer."""
+    if pending.pop(_id_of(message), None) is None:
+        yield "tool-result-unmatched", index, "answers no call that stands before it"
+    if message.get("tool_calls") is not None:
+        yield "tool-calls-not-assistant", index, "has tool calls, from the tool"
 
 
 def _unanswered(pending: dict[str, int]) -> Iterator[Fault]:

@@ -21,6 +21,7 @@ from selftune.data.tools import is_json_object, offered_names
 SYSTEM, USER, ASSISTANT, OTHER = range(4)
 CODES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "assistant": ASSISTANT}
 _MOST_REMEMBERED = 256
+_IS_BLANK = np.isin(np.arange(256), list(b" \t\r"))
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -107,17 +108,20 @@ def plain_rows(lines: Sequence[bytes]) -> tuple[dict[int, list[Message]], list[i
 def keys_in(line: bytes) -> int:
     """Return how many keys a line of JSON has; more where a text begins with a colon.
 
-    A quote before a colon ends a key, unless it is escaped or begins such a text.
+    A quote before a colon ends a key, unless it is escaped or begins such a text. More are counted,
+    too, where blanks may stand between the two.
     """
-    return line.count(b'":') - line.count(b'\\":')
+    spaced = sum(map(line.count, (b'" :', b'"  ', b'" \t', b'" \r', b'"\t', b'"\r')))
+    return line.count(b'":') - line.count(b'\\":') + spaced
 
 
 def keys_of_lines(data: bytes) -> NDArray[np.int64]:
     """Return `keys_in` of each line, shape (lines,), all at once."""
     codes = np.frombuffer(data, np.uint8)
     colons = np.flatnonzero(codes == ord(":"))
-    ends = colons[codes[colons - 1] == ord('"')]
-    ends = ends[codes[ends - 2] != ord("\\")]
+    before, earlier = codes[colons - 1], codes[colons - 2]
+    closes = (before == ord('"')) & (earlier != ord("\\"))
+    ends = colons[closes | (_IS_BLANK[before] & ((earlier == ord('"')) | _IS_BLANK[earlier]))]
     newlines = np.flatnonzero(codes == ord("\n"))
     counts: NDArray[np.int64] = np.bincount(
         np.searchsorted(newlines, ends), minlength=len(newlines) + 1
