@@ -1,5 +1,7 @@
 """Every format that is found keeps the promises of `data/format.py`."""
 
+from collections.abc import Callable
+
 import pytest
 
 from selftune.core import plugins
@@ -36,6 +38,16 @@ SAMPLES: dict[str, Row] = {
 }
 
 
+def outcome(act: Callable[[Row], Row], row: Row) -> Row | None:
+    """Return what comes out, or None where the row is refused in words that end a sentence."""
+    try:
+        return act(row)
+    except InvalidInput as error:
+        said = error.message
+    assert said.startswith(("has", "does not"))
+    return None
+
+
 def test_every_format_has_a_sample() -> None:
     assert set(SAMPLES) == set(NAMES)
 
@@ -50,17 +62,12 @@ def test_a_row_has_one_format(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_is_recognised_and_reads_the_same(name: str) -> None:
-    shape, written = load_format(name), 0
-    for row in OPENAI:
-        try:
-            wrote = shape.write(row)
-        except InvalidInput as error:
-            assert str(error).startswith(("has", "does not"))
-            continue
-        written += 1
+    shape = load_format(name)
+    written = [(row, wrote) for row in OPENAI if (wrote := outcome(shape.write, row)) is not None]
+    assert written
+    for row, wrote in written:
         assert shape.read(wrote) in (row, {"item": row}, row.get("item"), wrote)
         assert shape.write(shape.read(wrote)) == wrote
-    assert written
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,8 +94,5 @@ def test_what_is_written_is_recognised_and_reads_the_same(name: str) -> None:
 def test_a_row_that_is_not_of_the_shape_is_refused_in_words(name: str, row: Row) -> None:
     shape = load_format(name)
     for act in (shape.read, shape.write):
-        try:
-            assert isinstance(act(row), dict)
-        except InvalidInput as error:
-            assert str(error).startswith(("has", "does not"))
+        assert isinstance(outcome(act, row), dict | None)
     assert shape.recognizes(row) in (True, False)

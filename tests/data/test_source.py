@@ -47,7 +47,7 @@ def test_a_file_of_a_few_bytes_is_read(tmp_path: Path, size: int) -> None:
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = io.TextIOWrapper(io.BytesIO(gzip.compress(TEXT)))
+    packed = io.TextIOWrapper(io.BytesIO(gzip.compress(TEXT)), encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", packed)
     assert read("-") == TEXT
 
@@ -80,7 +80,7 @@ def test_packed_bytes_that_are_damaged_say_so(tmp_path: Path, pack) -> None:  # 
     packed[len(packed) // 2 :] = b"x" * (len(packed) - len(packed) // 2)
     (tmp_path / "damaged").write_bytes(packed)
     with (
-        pytest.raises(InvalidInput, match="damaged|ends before"),
+        pytest.raises(InvalidInput, match=r"damaged|ends before"),
         open_source(tmp_path / "damaged") as source,
     ):
         source.stream.read()

@@ -6,6 +6,7 @@ nothing else is edited. Nothing is imported until it is asked for.
 
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 from selftune.core.errors import MissingExtra, UnknownPlugin
@@ -39,6 +40,7 @@ def load(family: ModuleType, name: str) -> ModuleType:
         ) from missing
 
 
+@cache
 def _locations(family: ModuleType) -> dict[str, str]:
     """Map each plugin's name to its module; a built-in is never shadowed by an installed one."""
     from importlib.metadata import entry_points  # slow to import, and seldom needed

@@ -1,6 +1,7 @@
 """One JSON text -> a row, or what is wrong with the text and where. JSON Lines out, byte-stable."""
 
 import json
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -15,6 +16,8 @@ MAX_BYTES = 64_000_000
 MAX_DEPTH = 100
 """Deepest nesting; tool schemas, the deepest rows that there are, need about twenty."""
 _EXCERPT = 40
+_SPACED_QUOTES = (b'" ', b'"\t', b'"\n', b'"\r')
+_SPACED_COLON = re.compile(rb'"\s++:')
 
 
 def parse_row(text: bytes, number: int) -> Line:
@@ -23,12 +26,12 @@ def parse_row(text: bytes, number: int) -> Line:
         value = msgspec.json.decode(text)
         keys = _count_keys(value, 1) if type(value) is dict else 0
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Line(number, None, _explain(text, number, error))
+        return Line(number, None, _explain(text.rstrip(), number, error))
     if type(value) is not dict:
         words = f"is {_kind(value)}, not a JSON object"
         return Line(number, None, problem("row-not-object", number, words))
     # Every key ends with `":`; where there are as many as keys, none was given twice.
-    if text.count(b'":') - text.count(b'\\":') != keys:
+    if text.count(b'":') - text.count(b'\\":') != keys or _has_spaced_colon(text):
         return Line(number, value, _repeated_key(text, number))
     return Line(number, value)
 
@@ -58,6 +61,10 @@ def _count_keys(value: Any, depth: int) -> int:
         if kind is dict or kind is list:
             keys += _count_keys(child, depth + 1)
     return keys
+
+
+def _has_spaced_colon(text: bytes) -> bool:
+    return any(end in text for end in _SPACED_QUOTES) and _SPACED_COLON.search(text) is not None
 
 
 def _repeated_key(text: bytes, number: int) -> Problem | None:

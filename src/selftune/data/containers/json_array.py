@@ -12,8 +12,9 @@ from selftune.data.source import Source
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK_BYTES = 1 << 20
-# No JSON string spans two lines: one without its quote ends where its line ends.
-_STRING = rb'"(?:[^"\\\n]++|\\.)*+(?:"|(?=\\?\n))'
+# A string that spans lines is wrong, but ends at the next quote if that looks like an end; a string
+# without a quote that does ends with its line.
+_STRING = rb'(?:"(?:[^"\\]++|\\.)*+"(?=\s*[,:\]}])|"(?:[^"\\\n]++|\\.)*+(?:"|(?=\\?\n)))'
 _BETWEEN_ELEMENTS = re.compile(rb"(?:[^\"\[\]{},]++|" + _STRING + rb")*+([\[\]{},])")
 _IN_ELEMENT = re.compile(rb"(?:[^\"\[\]{}]++|" + _STRING + rb")*+([\[\]{}])")
 
@@ -98,11 +99,15 @@ class _Array:
             depth += (mark in b"[{") - (mark in b"]}")
             if mark == b"[" and depth == 1:
                 start = self._at
+                self.line += self._buffer.count(b"\n", 0, start)
             elif depth == 2 and mark in b"[{":
                 rest = _REST.match(self._buffer, self._at)
                 if rest is not None:
                     self._at, depth = rest.end(), 1
-            self.is_closed = depth == 0
+            self.is_closed = depth == 0 and mark == b"]"
+            if depth == 0 and not self.is_closed:
+                self._buffer = self._buffer[start:]
+                return
             if self.is_closed or (mark == b"," and depth == 1):
                 piece = self._buffer[start : self._at - 1]
                 if commas or not self.is_closed or piece.strip():

@@ -1,0 +1,116 @@
+"""Templates print a row's values, and nothing that a stranger writes takes long or reaches out."""
+
+import pytest
+
+from selftune.core.errors import InvalidInput
+from selftune.core.templates import MAX_CHARACTERS, fill
+
+ROW = {
+    "summary": "A pot",
+    "price": 4.0,
+    "text": "4.5",
+    "empty": None,
+    "items": ["a", "b"],
+    "long": "x" * 100_000,
+    "first name": "Ada",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("Estimate the price.\n\n{{ summary }}\n", "Estimate the price.\n\nA pot\n"),
+        ("{{ item.summary }} and {{ item['first name'] }}", "A pot and Ada"),
+        ("${{ '%.2f' % price }}", "$4.00"),
+        ("{{ '%.2f' | format(text | float) }}", "4.50"),
+        ("{{ items | join(', ') }}, {{ item.items[0] }}", "a, b, a"),
+        ("{% for one in items %}{{ loop.index }}{{ one }}{% endfor %}", "1a2b"),
+        ("{% if empty %}x{% else %}{{ summary.upper() }}{% endif %}", "A POT"),
+        ("{{ empty or 'nothing' }}{# a remark #}", "nothing"),
+        ("{{ nowhere | default('nothing') }}", "nothing"),
+        ("{% raw %}{{ summary }}{% endraw %}", "{{ summary }}"),
+        ("{{ price * 2 + 1 }}", "9.0"),
+        ("$4 {not} a template %}", "$4 {not} a template %}"),
+    ],
+)
+def test_a_template_is_filled_by_names_with_and_without_item(template: str, text: str) -> None:
+    assert fill(template, ROW) == text
+
+
+def test_values_are_never_templates_themselves() -> None:
+    assert fill("{{ text }}", {"text": "{{ 7 * 7 }}"}) == "{{ 7 * 7 }}"
+
+
+def test_a_field_cannot_hide_the_item_or_the_sample() -> None:
+    row = {"item": 1, "sample": 2, "x": 3}
+    assert fill("{{ item.x }}{{ sample.output_text }}", row, {"output_text": "y"}) == "3y"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ prise }}", r"'prise' is undefined\. The fields are: summary, price, text"),
+        ("{{ item.prise }}", r"has no attribute 'prise'\. The fields are: summary"),
+        ("{{ empty }}", "it prints null"),
+        ("{{ summary.upper }}", "it prints no value"),
+        ("{{ self }}", "it prints no value"),
+        ("{{ '%.2f' % text }}", r"a text becomes a number with `\| float`"),
+        ("{{ summary", "unexpected end of template"),
+        ("{{ price / 0 }}", "division by zero"),
+        ("{{ text | center(9) }}", "No filter named 'center'"),
+    ],
+)
+def test_what_cannot_be_filled_says_why_and_which_fields_there_are(
+    template: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        fill(template, ROW)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ summary.__class__.__mro__ }}",
+        "{{ item.__init__.__globals__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ '{0.__class__}'.format(summary) }}",
+        "{{ items.append(1) }}",
+        "{{ item.update({}) }}",
+        "{% import 'os' as os %}",
+        "{% include '/etc/passwd' %}",
+        "{% set x = 1 %}",
+        "{% macro f() %}{% endmacro %}",
+        "{{ lipsum(n=1000) }}",
+        "{{ items | random }}",
+        "{{ 'a' * 10 ** 10 }}",
+        "{{ [0] * 10 ** 10 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ 'a'.ljust(1000000000) }}",
+        "{{ 'a' | indent(1000000000) }}",
+        "{{ item | tojson(1000000000) }}",
+        "{{ long | replace('x', long) }}",
+        "{{ long | join(long) }}",
+        "{% for i in range(1000000000) %}{% endfor %}",
+        "{% for a in long %}{% for b in long %}{% endfor %}{% endfor %}",
+        "{% for a in items recursive %}{{ loop(items) }}{% endfor %}",
+        "{% for a in long %}{{ long }}{% endfor %}",
+        "{{ " + "(" * 5_000 + ")" * 5_000 + " }}",
+        "{{ " + "-" * 50_000 + "1 }}",
+        "x" * 1_000_001 + "{{ price }}",
+    ],
+    ids=lambda template: template[:40],
+)
+def test_no_template_reaches_out_or_goes_on_for_long(template: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        fill(template, ROW)
+    assert len(str(raised.value)) < 500
+
+
+def test_a_text_may_be_as_long_as_any_row() -> None:
+    assert len(fill("{{ long }}" * 90, ROW)) == 9_000_000
+    with pytest.raises(InvalidInput, match=f"{MAX_CHARACTERS:,} characters"):
+        fill("{{ long }}" * 101, ROW)
