@@ -15,7 +15,7 @@ from selftune.core import plugins
 from selftune.core.records import Event, File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
-from selftune.data.prepare import shared_system, split, to_chats
+from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
 from selftune.evaluate.compare import compare
 from selftune.evaluate.items import to_items
@@ -56,6 +56,8 @@ class Prepared(Record):
     training: tuple[dict[str, Any], ...]
     validation: tuple[dict[str, Any], ...]
     items: tuple[Item, ...]
+    leaked: int
+    """Questions that training rows ask too, or nearly: of a test file that was given."""
 
     @property
     def rows(self) -> int:
@@ -70,21 +72,29 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
         InvalidInput: a file or a row is not what it must be; names file and row.
 
     """
-    rows = read_rows(folder / spec.data.training_file, ReadOptions(limit=spec.data.limit))
-    seed, data, evaluation = spec.model.seed, spec.data, spec.evaluation
-    if data.test_file is not None:
-        tests = read_rows(folder / data.test_file)
-    else:
-        rows, tests = split(rows, data.test_fraction, seed)
+    # Here, not above: the server reads this module and splits nothing.
+    from selftune.data.leakage import leakage
+    from selftune.data.split import SplitOptions, split
+
+    data, evaluation = spec.data, spec.evaluation
+    rows = read_rows(folder / data.training_file, ReadOptions(limit=data.limit))
+    chats = to_chats(rows, data.template)
+    tests = None if data.test_file is None else read_rows(folder / data.test_file)
+    options = SplitOptions(
+        validation=data.validation_fraction, test=data.test_fraction, seed=spec.model.seed
+    )
+    parts = split(chats, options, None if tests is None else ())
     if evaluation.prompt is None and data.template is not None:
         shown = {"prompt": data.template.user, "system": evaluation.system or data.template.system}
         evaluation = evaluation.model_copy(update=shown)
-    kept, held = split(rows, data.validation_fraction, seed)
-    chats = to_chats(kept, data.template)
+    training = [chats[at] for at in parts.train]
+    asked = [rows[at] for at in parts.test] if tests is None else tests
+    items = to_items(asked, evaluation, shared_system(training))
     return Prepared(
-        training=tuple(chats),
-        validation=tuple(to_chats(held, data.template)),
-        items=to_items(tests, evaluation, shared_system(chats)),
+        training=tuple(training),
+        validation=tuple(chats[at] for at in parts.validation),
+        items=items,
+        leaked=len(leakage(training, [{"messages": item.messages} for item in items]).other_lines),
     )
 
 
@@ -151,6 +161,7 @@ def report_of(
     seconds = (job.finished_at or 0) - (job.started_at or 0)
     facts = {
         "training rows": str(prepared.rows),
+        "questions that training rows ask too": f"{prepared.leaked} of {len(prepared.items)}",
         "training seconds": str(seconds),
         "trained tokens": str(job.state.get("trained_tokens")),
         "seed": str(trained.seed),
@@ -206,7 +217,7 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
 
 def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
     # Here, not above: the server reads this module and checks no files.
-    from selftune.data.overlap import shared_rows
+    from selftune.data.overlap import shared_questions
     from selftune.data.validate import check_training_file
 
     spec = TrainSpec.model_validate(job.spec)
@@ -220,7 +231,7 @@ def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
     if spec.validation_file is not None:
         validation = _path(store, job, spec.validation_file)
         total = check_training_file(validation, max_rows=rows, which="validation").examples
-        shared = shared_rows(training, validation)
+        shared = shared_questions(training, validation)
         if shared:
             _warn_of_overlap(store, lease, shared, total)
     return checked
@@ -228,8 +239,8 @@ def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
 
 def _warn_of_overlap(store: Store, lease: Lease, shared: int, total: int) -> None:
     message = (
-        f"{shared} of the {total} rows of the validation file are in the training file too: "
-        "the validation loss will look better than it is"
+        f"{shared} of the {total} rows of the validation file ask what rows of the training file "
+        "ask too: the validation loss will look better than it is"
     )
     with fenced(store, lease) as (connection, job):
         event = NewEvent(key="overlap", message=message, level="warn")

@@ -88,8 +88,8 @@ def leakage(
 
 
 def shown(text: str) -> str:
-    """Return a text on one line, shortened for showing."""
-    line = " ".join(text.split())
+    """Return a text on one line, shortened for showing, without what would move a terminal's cursor."""
+    line = "".join(each if each.isprintable() else "\ufffd" for each in " ".join(text.split()))
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
 
 

@@ -1,27 +1,19 @@
-"""Rows -> training chats and test items, split without a prompt on both sides."""
+"""Rows -> training chats."""
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
 from selftune.data.filling import filled_chat
+from selftune.data.rows import SYSTEM_ROLES, Row
 
-Row = dict[str, Any]
 Chat = list[dict[str, Any]]
-SYSTEM_ROLES = ("system", "developer")
 
 
 def is_chat(row: Row) -> bool:
     """Return whether a row is a chat already."""
     return isinstance(row.get("messages"), list)
-
-
-def fields_of(row: Row) -> Row:
-    """Return what templates call `item`: the inner object of `{"item": …}`, or the row."""
-    inner = row.get("item")
-    return inner if isinstance(inner, dict) else row
 
 
 def to_chats(rows: Sequence[Row], template: Template | None) -> list[Row]:
@@ -55,25 +47,3 @@ def shared_system(chats: Sequence[Row]) -> Chat:
         if [m for m in chat["messages"] if m["role"] in SYSTEM_ROLES] != first:
             return []
     return first
-
-
-def split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Return training and held-out rows; equal prompts stay together, the draw is seeded."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_prompt(row), []).append(row)
-    keys = sorted(groups)
-    random.Random(seed).shuffle(keys)
-    wanted = round(fraction * len(rows))
-    held: list[Row] = []
-    kept: list[Row] = []
-    for key in keys:
-        (held if len(held) < wanted else kept).extend(groups[key])
-    return kept, held
-
-
-def _prompt(row: Row) -> str:
-    if is_chat(row):
-        asked = [m.get("content") for m in row["messages"] if m["role"] == "user"]
-        return " ".join(str(asked).lower().split())
-    return " ".join(str(sorted(fields_of(row).items())).lower().split())

@@ -41,6 +41,11 @@ def questions(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def question(row: Row) -> str:
+    """Return what one row asks."""
+    return prompt_text(row).strip() or _without_system(row)
+
+
 def expected_answer(row: Row) -> str:
     """Return the answer of a chat, or the field of an item that is named like one, or nothing."""
     said = answer_text(row)

@@ -6,25 +6,23 @@ over the sides in proportion.
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from math import sqrt
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
 from selftune.core.canonical import canonical_json
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.data.dealing import HELD_OUT, SIDES, Block, Side, dealt
 from selftune.data.leakage import Leak, Leakage, leakage, shown
 from selftune.data.near import THRESHOLD, clusters
 from selftune.data.questions import labels, questions
 from selftune.data.rows import Row
 
-Side = Literal["train", "validation", "test"]
 Size = Annotated[float, Field(ge=0)]
-SIDES: tuple[Side, ...] = ("train", "validation", "test")
-_HELD_OUT: tuple[Side, ...] = ("validation", "test")
 
 _MIN_TRAINING_ROWS = 10
 """OpenAI refuses training files with fewer."""
@@ -70,13 +68,6 @@ class Split(Record):
     advice: tuple[str, ...] = ()
 
 
-class _Block(NamedTuple):
-    """Rows that stay together."""
-
-    rows: tuple[int, ...]
-    label: str
-
-
 class Origin(NamedTuple):
     """Where rows and test rows come from, when they were read from files and made chats of."""
 
@@ -115,9 +106,7 @@ def split(
     wanted = _targets(len(kept), options, has_tests=tests is not None)
     chosen = labels(rows) if options.stratify else None
     blocks = _blocks(rows, kept, options, (ours.rows, chosen))
-    sides = _drawn(blocks, wanted, random.Random(options.seed))
-    if chosen is not None:
-        _swap_in_missing(sides)
+    sides = dealt(blocks, wanted, random.Random(options.seed))
     placed = {
         side: tuple(sorted(at for block in sides[side] for at in block.rows)) for side in SIDES
     }
@@ -154,7 +143,7 @@ def group_of(row: Row, field: str) -> str:
 def _targets(count: int, options: SplitOptions, *, has_tests: bool) -> dict[Side, int]:
     """Return how many rows each side should have."""
     wanted: dict[Side, int] = {"train": 0, "validation": 0, "test": 0}
-    for side, size in zip(_HELD_OUT, (options.validation, options.test), strict=True):
+    for side, size in zip(HELD_OUT, (options.validation, options.test), strict=True):
         if side == "test" and has_tests:
             continue
         wanted[side] = round(size * count) if size < 1 else int(size)
@@ -210,7 +199,7 @@ def _blocks(
     kept: Sequence[int],
     options: SplitOptions,
     known: tuple[Sequence[Row], Sequence[str] | None],
-) -> list[_Block]:
+) -> list[Block]:
     """Return the rows in the bundles that stay together, in the order of their first rows."""
     texts = questions(rows)
     originals, chosen = known
@@ -220,7 +209,7 @@ def _blocks(
     members: dict[int, list[int]] = defaultdict(list)
     for block, at in zip(block_of, kept, strict=True):
         members[block].append(at)
-    return [_Block(tuple(m), "" if chosen is None else chosen[m[0]]) for m in members.values()]
+    return [Block(tuple(m), "" if chosen is None else chosen[m[0]]) for m in members.values()]
 
 
 def _joined(clustered: Sequence[int], groups: Sequence[str]) -> list[int]:
@@ -239,49 +228,9 @@ def _joined(clustered: Sequence[int], groups: Sequence[str]) -> list[int]:
     return [numbers.setdefault(root((1, cluster)), len(numbers)) for cluster in clustered]
 
 
-def _drawn(
-    blocks: Sequence[_Block], wanted: dict[Side, int], draw: random.Random
-) -> dict[Side, list[_Block]]:
-    """Deal blocks, large ones first and label after label, each to the side that lags most behind."""
-    total = sum(wanted.values())
-    shuffled = draw.sample(blocks, len(blocks))
-    order = sorted(shuffled, key=lambda block: (-len(block.rows), block.label))
-    sides: dict[Side, list[_Block]] = {side: [] for side in SIDES}
-    counts, dealt = dict.fromkeys(SIDES, 0), 0
-    for block in order:
-        dealt += len(block.rows)
-        lags = {side: wanted[side] * dealt / total - counts[side] for side in SIDES}
-        room = [side for side in SIDES if counts[side] + len(block.rows) <= wanted[side]]
-        side = max(room or ("train",), key=lags.__getitem__)
-        sides[side].append(block)
-        counts[side] += len(block.rows)
-    return sides
-
-
-def _swap_in_missing(sides: dict[Side, list[_Block]]) -> None:
-    """Give sides a row of each answer that they lack, for one of an answer that they have twice."""
-    spare = Counter(block.label for block in sides["train"])
-    for side in _HELD_OUT:
-        dealt = sides[side]
-        present = Counter(block.label for block in dealt)
-        single = [at for at, block in enumerate(dealt) if len(block.rows) == 1]
-        places = sorted(single, key=lambda at: present[dealt[at].label])
-        for at, block in enumerate(sides["train"]):
-            if present[block.label] or spare[block.label] < 2 or len(block.rows) > 1:
-                continue
-            while places and present[dealt[places[-1]].label] < 2:
-                places.pop()
-            if not places:
-                break
-            given = places.pop()
-            sides["train"][at], dealt[given] = dealt[given], block
-            present.update({block.label: 1, sides["train"][at].label: -1})
-            spare.update({block.label: -1, sides["train"][at].label: 1})
-
-
 def _advice(
     placed: dict[Side, tuple[int, ...]],
-    blocks: Sequence[_Block],
+    blocks: Sequence[Block],
     chosen: Sequence[str] | None,
     given_tests: int | None,
 ) -> Iterator[str]:
