@@ -125,7 +125,7 @@ def estimate(
     models = options.models or _suited(wanted, prices, found)
     used = {tokenizers[model].name for model in (*models, options.compare or models[0])}
     counts = {name: _count(name, found) for name in found.lengths if name in used}
-    asked = {model: counts[tokenizers[model].name].asked for model in named}
+    asked = {m: counts[tokenizers[m].name].asked for m in (*models, options.compare or models[0])}
     costs = request_costs(models, prices, asked, options.requests_per_day, options.compare)
     trainings = tuple(_training(m, prices, tokenizers[m].name, found, options) for m in models)
     dollars = {one.model: one.dollars for one in trainings}

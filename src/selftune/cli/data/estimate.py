@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -181,9 +182,10 @@ def money(dollars: float | None, absent: str = "unknown") -> str:
         return absent
     if dollars == 0:
         return "$0"
-    if abs(dollars) >= 1:
+    if dollars >= 1:
         return f"${dollars:,.2f}"
-    return f"${dollars:.4f}" if abs(dollars) >= 0.001 else f"${dollars:.2g}"
+    decimals = 4 if dollars >= 0.001 else 1 - floor(log10(dollars))
+    return f"${dollars:.{decimals}f}"
 
 
 def _after(requests: int | None, days: float | None) -> str:
