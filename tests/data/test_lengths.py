@@ -1,5 +1,6 @@
 """Tokens of rows: OpenAI's published rules, and an open model's own template."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ def part(found: Lengths, name: str, row: int = 0) -> int:
 
 def count(text: str, encoding: str = "o200k_base") -> int:
     """Count with another library than the one that is tested."""
-    return len(bpe_openai.get_encoding(encoding).encode_ordinary(text))
+    return len(other(encoding).encode_ordinary(text))
+
+
+@cache
+def other(encoding: str) -> Any:
+    return bpe_openai.get_encoding(encoding)
 
 
 def chat(*messages: tuple[str, Any], **extra: Any) -> dict[str, Any]:
