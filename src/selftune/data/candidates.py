@@ -42,14 +42,14 @@ def one_word_apart(sets: WordSets, sides: Sides | None) -> Candidates:
     The keys of a set are the sum of its words' numbers, and the same without each one of them. Sets
     with the same key are paired with the first among them, whole sets before those that lost a word.
     """
-    short = np.flatnonzero((sets.sizes > 0) & (sets.sizes <= _LONG))
-    if not len(short):
+    filled = np.flatnonzero(sets.sizes)
+    if not len(filled):
         return
-    whole = np.add.reduceat(np.append(sets.hashes, np.uint64(0)), sets.starts[:-1])[short]
-    whole += sets.kinds[short]
+    whole = np.add.reduceat(np.append(sets.hashes, np.uint64(0)), sets.starts[:-1]) + sets.kinds
+    short = filled[sets.sizes[filled] <= _LONG]  # of long sets, piles find what lost a word
     owners = np.repeat(short, sets.sizes[short])
-    lost = np.repeat(whole, sets.sizes[short]) - sets.hashes[places_of(sets, short)]
-    keys, forms = np.concatenate([whole, lost]), np.concatenate([short, owners])
+    lost = whole[owners] - sets.hashes[places_of(sets, short)]
+    keys, forms = np.concatenate([whole[filled], lost]), np.concatenate([filled, owners])
     del whole, owners, lost
     order = np.argsort(keys, kind="stable")  # whole sets come first
     keys, forms = keys[order], forms[order]
