@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -12,7 +12,13 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.data.rows import Row, prompt_text
 from selftune.data.synthesis.budget import Spent
-from selftune.data.synthesis.chats import Messages, answered, asked_messages, without_system
+from selftune.data.synthesis.chats import (
+    Messages,
+    answered,
+    asked_messages,
+    tools_of,
+    without_system,
+)
 from selftune.data.synthesis.labels import plain_label
 from selftune.data.synthesis.novelty import Novelty
 from selftune.data.synthesis.outputs import Made, Outcome, write_made, write_report
@@ -55,11 +61,18 @@ class Distilled(Outcome):
     """Prompts that are in the test set, or nearly."""
 
 
-class _Vote(NamedTuple):
-    """One prompt with its answers."""
+class _Prompt(NamedTuple):
+    """What is asked, from one row."""
 
     number: int
     messages: Messages
+    tools: dict[str, Any]
+
+
+class _Vote(NamedTuple):
+    """One prompt with its answers."""
+
+    prompt: _Prompt
     answers: list[Answer]
 
     def share(self) -> float:
@@ -89,13 +102,13 @@ def distill(
     prompts = _prompts(wanted)
     plan = plan_of("distill", teacher, **wanted.model_dump(mode="json"))
     with Run(out, plan, means or Means(), progress) as run:
-        questions = {number: _questions(teacher, wanted, chat) for number, chat in prompts.items()}
-        everything = [asked for several in questions.values() for asked in several]
+        questions = [_questions(teacher, wanted, prompt) for prompt in prompts]
+        everything = [asked for several in questions for asked in several]
         found = run.ask(teacher.endpoint, everything, "prompts")
         usable = {key: answer for key, answer in found.items() if answer.status == "answered"}
         votes = [
-            _Vote(number, prompts[number], [usable[q.key] for q in several if q.key in usable])
-            for number, several in questions.items()
+            _Vote(prompt, [usable[asked.key] for asked in several if asked.key in usable])
+            for prompt, several in zip(prompts, questions, strict=True)
         ]
         votes = [vote for vote in votes if vote.answers]
         agreed = [vote for vote in votes if vote.share() >= wanted.agreement]
@@ -206,16 +219,16 @@ _NOWHERE = "http://localhost"
 """Address for a name whose host is not known, so that only the name counts."""
 
 
-def _prompts(wanted: Distillation) -> dict[int, Messages]:
-    """Return what to ask by the number of its row, without what the test set has."""
+def _prompts(wanted: Distillation) -> list[_Prompt]:
+    """Return what to ask, without what the test set has."""
     held = _held(wanted.rows, wanted)
-    prompts = {}
+    prompts = []
     for number, (row, is_held) in enumerate(zip(wanted.rows, held, strict=True), start=1):
         messages = asked_messages(row, wanted.system)
         if not messages:
             raise InvalidInput(f"Row {number} has no prompt: give chats, or a template (--user).")
         if not is_held:
-            prompts[number] = messages
+            prompts.append(_Prompt(number, messages, tools_of(row)))
     return prompts
 
 
@@ -224,8 +237,8 @@ def _held(rows: Sequence[Row], wanted: Distillation) -> list[bool]:
     return test.holds([prompt_text(row) for row in rows])
 
 
-def _questions(teacher: Asking, wanted: Distillation, chat: Messages) -> list[Question]:
-    body = body_of(teacher, chat)
+def _questions(teacher: Asking, wanted: Distillation, prompt: _Prompt) -> list[Question]:
+    body = body_of(teacher, prompt.messages) | prompt.tools
     return [question(body, sample=sample) for sample in range(wanted.answers)]
 
 
@@ -244,9 +257,10 @@ def _made(vote: _Vote, teacher: Asking, wanted: Distillation) -> Made:
         "request": first.key,
         "agreement": vote.share(),
         "answers": len(vote.answers),
-        "parents": [{"row": vote.number}],
+        "parents": [{"row": vote.prompt.number}],
     }
-    return Made(answered(_trained(vote.messages, wanted), plain_message(first.message)), origin)
+    messages = _trained(vote.prompt.messages, wanted)
+    return Made(answered(messages, plain_message(first.message), vote.prompt.tools), origin)
 
 
 def _trained(messages: Messages, wanted: Distillation) -> Messages:

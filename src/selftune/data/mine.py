@@ -19,6 +19,7 @@ from selftune.data.synthesis.chats import (
     asked_messages,
     expected_answer,
     said,
+    tools_of,
 )
 from selftune.data.synthesis.labels import same_label
 from selftune.data.synthesis.novelty import Novelty
@@ -96,6 +97,7 @@ class _Case:
 
     number: int
     messages: Messages
+    tools: dict[str, Any]
     expected: str
     student: Answer | None = None
     teacher: Answer | None = None
@@ -178,7 +180,7 @@ def _cases(wanted: Mining) -> list[_Case]:
                 "end with the assistant, or name the field of the answer (--label-field)."
             )
         if not is_held:
-            cases.append(_Case(number, messages, expected))
+            cases.append(_Case(number, messages, tools_of(row), expected))
     return cases
 
 
@@ -200,7 +202,7 @@ def _ask(run: Run, teacher: Asking, cases: list[_Case], what: str) -> None:
 def _asked(
     run: Run, asking: Asking, cases: list[_Case], what: str
 ) -> Iterator[tuple[_Case, Answer | None]]:
-    questions = [question(body_of(asking, case.messages)) for case in cases]
+    questions = [question(body_of(asking, case.messages) | case.tools) for case in cases]
     answers = run.ask(asking.endpoint, questions, what)
     for case, asked in zip(cases, questions, strict=True):
         yield case, answers.get(asked.key)
@@ -223,7 +225,7 @@ def _made(case: _Case, models: Models) -> Made:
             "request": case.teacher.key,
             "teacher_answer": case.teacher.text,
         }
-    return Made(answered(case.messages, said(case.expected)), origin)
+    return Made(answered(case.messages, said(case.expected), case.tools), origin)
 
 
 def _outcome(run: Run, models: Models, figures: _Figures, left_out: int) -> Mined:

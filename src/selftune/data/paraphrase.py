@@ -21,6 +21,7 @@ from selftune.data.synthesis.chats import (
     asked_messages,
     expected_answer,
     said,
+    tools_of,
 )
 from selftune.data.synthesis.noise import Noise, with_noise
 from selftune.data.synthesis.novelty import Novelty
@@ -68,11 +69,12 @@ class _Source(NamedTuple):
     """Its last user message, which varies."""
     after: Messages
     answer: str
+    tools: dict[str, Any]
 
     def row(self, text: str) -> Row:
         """Return the row with its last user message said in another way."""
         asked = [*self.before, {"role": "user", "content": text}, *self.after]
-        return answered(asked, said(self.answer))
+        return answered(asked, said(self.answer), self.tools)
 
 
 class _Variant(NamedTuple):
@@ -234,4 +236,4 @@ def _sources(wanted: Paraphrasing) -> Iterator[_Source]:
                 "the assistant, or name the field of the answer (--label-field)."
             )
         before, after = messages[: asked[-1]], messages[asked[-1] + 1 :]
-        yield _Source(number, before, text, after, answer)
+        yield _Source(number, before, text, after, answer, tools_of(row))

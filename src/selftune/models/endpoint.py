@@ -7,9 +7,11 @@ decides what is asked next (`questions` is read lazily) and keeps what comes bac
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field
 
@@ -76,7 +78,14 @@ def ask(
         Unavailable: the endpoint is down, or the account has no credit left.
 
     """
-    asyncio.run(_Asking(endpoint, on_answer, limits or Limits()).drive(iter(questions)))
+    asking = _Asking(endpoint, on_answer, limits or Limits())
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(asking.drive(iter(questions)))
+        return
+    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own
+        thread.submit(asyncio.run, asking.drive(iter(questions))).result()
 
 
 def ask_all(
@@ -214,7 +223,7 @@ class _Asking:
             answered = self._refused_request(asked, error)
             if answered is not None:
                 return answered
-            wait = _asked_wait(error, wait)
+            wait = max(wait, _asked_wait(error))
             if getattr(error, "status_code", None) == 429:
                 pace.shrink(min(wait, self._limits.longest_wait_seconds))
             return _Again(error.message, wait, unheard=False)
@@ -248,7 +257,16 @@ def raise_if_hopeless(endpoint: Endpoint, error: "APIError") -> None:
 
 def place(endpoint: Endpoint) -> str:
     """Return the endpoint in words."""
-    return f"{endpoint.model!r} at {base_url_of(endpoint) or 'OpenAI'}"
+    return f"{endpoint.model!r} at {address_of(endpoint) or 'OpenAI'}"
+
+
+def address_of(endpoint: Endpoint) -> str | None:
+    """Return where the endpoint is, without a name and password that its URL may hold."""
+    url = base_url_of(endpoint)
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 async def _post(client: "AsyncOpenAI", asked: Question) -> str:
@@ -269,19 +287,17 @@ def _was_never_sent(error: "APIError") -> bool:
     return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
 
 
-def _asked_wait(error: "APIError | APIStatusError", otherwise: float) -> float:
-    """Return the seconds that the endpoint asks to wait for (RFC 9110, 10.2.3), or `otherwise`."""
+def _asked_wait(error: "APIError | APIStatusError") -> float:
+    """Return the seconds that the endpoint asks to wait for (RFC 9110, 10.2.3), or 0."""
     response = getattr(error, "response", None)
-    if response is None:
-        return otherwise
-    headers = response.headers
+    headers = {} if response is None else response.headers
     for header, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[header]) / divisor)
+            return float(headers[header]) / divisor
         except (KeyError, ValueError):
             continue
     try:
         until = parsedate_to_datetime(headers["retry-after"])
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        return (until - datetime.now(UTC)).total_seconds()
     except (KeyError, ValueError, TypeError):
-        return otherwise
+        return 0.0

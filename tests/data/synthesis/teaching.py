@@ -75,6 +75,8 @@ class Teacher:
         self.faults: list[Fault] = []
         """Taken one by one, by requests in the order that they come."""
         self.reply: Reply = reply_by_schema
+        self.message: dict[str, Any] | None = None
+        """What every answer is, where it is not a text."""
         self.delay_seconds = 0.0
         self.tokens = {"prompt_tokens": 50, "completion_tokens": 20}
         self.requests: list[dict[str, Any]] = []
@@ -132,6 +134,8 @@ class Teacher:
             message["content"] = '{"examples": [{"text": "a'
         elif fault == "too long":
             message["content"], finish = '{"examples": [', "length"
+        elif self.message is not None:
+            message = self.message
         else:
             message["content"] = self.reply(body)
         return {

@@ -1,5 +1,6 @@
 """Mining, distilling and paraphrasing given rows."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -254,3 +255,31 @@ def test_no_rows_are_no_error_of_ours(tmp_path: Path, asking: Asking, means: Mea
         mine(tmp_path / "c", Models(asking), Mining(rows=()), means),
     ]
     assert [outcome.rows for outcome in outcomes] == [0, 0, 0]  # type: ignore[attr-defined]
+
+
+def test_tools_are_told_to_the_teacher_and_stay_in_the_row(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    tools = [{"type": "function", "function": {"name": "ring", "parameters": {"type": "object"}}}]
+    call = {"id": "c1", "type": "function", "function": {"name": "ring", "arguments": "{}"}}
+    asked = [{"role": "user", "content": "ring the bell"}]
+    row = {"messages": asked, "tools": tools}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    teacher.message = message
+    distill(tmp_path, asking, Distillation(rows=(row,)), means)
+    assert teacher.requests[0]["tools"] == tools
+    assert lines(tmp_path / "train.jsonl") == [
+        {
+            "messages": [*asked, {"role": "assistant", "tool_calls": [call]}],
+            "tools": tools,
+        }
+    ]
+
+
+def test_a_verb_runs_inside_a_notebook(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    async def cell() -> int:
+        return distill(tmp_path, asking, Distillation(rows=ROWS), means).rows
+
+    assert asyncio.run(cell()) == 4

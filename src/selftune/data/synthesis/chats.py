@@ -56,9 +56,19 @@ _ANSWER_FIELDS = (
 )
 
 
-def answered(messages: Sequence[dict[str, Any]], answer: dict[str, Any]) -> Row:
+def tools_of(row: Row) -> dict[str, Any]:
+    """Return what a row says about tools: it belongs to the question and to the training row."""
+    return {name: row[name] for name in _TOOL_KEYS if row.get(name) is not None}
+
+
+_TOOL_KEYS = ("tools", "parallel_tool_calls", "functions")
+
+
+def answered(
+    messages: Sequence[dict[str, Any]], answer: dict[str, Any], tools: dict[str, Any] | None = None
+) -> Row:
     """Return a training row: the messages, then the assistant's answer."""
-    return {"messages": [*messages, answer]}
+    return {"messages": [*messages, answer], **(tools or {})}
 
 
 def said(text: str) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Orders:
         test = Novelty(prompt_text(row) for row in wanted.test)
         held = test.holds([prompt_text(row) for row in wanted.seeds])
         self._seeds = [n for n, is_held in enumerate(held, start=1) if not is_held]
+        self._label_of = {n: plain_label(answer_text(self._seed(n))) for n in self._seeds}
         self.seeds_left_out = len(wanted.seeds) - len(self._seeds)
 
     def next_round(self, texts: Sequence[str], per_label: Counter[str]) -> list[Order]:
@@ -115,7 +116,7 @@ class Orders:
     def _shown(self, want: tuple[Want, ...]) -> list[int]:
         """Draw seeds to show: of the wanted labels where there are enough, else of any."""
         names = {plain_label(part.label) for part in want}
-        fitting = [n for n in self._seeds if plain_label(answer_text(self._seed(n))) in names]
+        fitting = [n for n in self._seeds if self._label_of[n] in names]
         pool = fitting if len(fitting) >= _SEEDS_SHOWN else self._seeds
         return sorted(self._dice.sample(pool, min(_SEEDS_SHOWN, len(pool))))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selftune.core.canonical import fingerprint
+from selftune.core.errors import Unavailable
 from selftune.core.records import Record
 from selftune.data.rows import Row
 from selftune.data.synthesis.budget import Spent
@@ -77,5 +78,10 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise Unavailable(
+            f"{str(path)!r} cannot be written: {error.strerror}. Run the same again: no answer is "
+            "asked for twice."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

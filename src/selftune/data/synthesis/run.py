@@ -1,5 +1,6 @@
 """One run of a verb that asks a teacher: its folder, its money, and what it could not finish."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from selftune.data.synthesis.budget import Account, Budget, Spent
 from selftune.data.synthesis.journal import Journal
 from selftune.models.answers import Answer, Question
 from selftune.models.batching import Waiting, ask_by_batch, portions
-from selftune.models.endpoint import Endpoint, Limits, ask, base_url_of
+from selftune.models.endpoint import Endpoint, Limits, address_of, ask, base_url_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and how many there are."""
@@ -106,7 +107,13 @@ class Run:
         missing = [asked for key, asked in unique.items() if key not in found]
         if missing and self.stopped is None:
             once = _Once(self, found, missing, what, len(unique))
-            (once.by_batch if self.means.is_batch else once.now)(endpoint)
+            try:
+                (once.by_batch if self.means.is_batch else once.now)(endpoint)
+            except sqlite3.OperationalError as error:
+                raise Unavailable(
+                    f"{str(self.journal.path)!r} cannot be written: {error}. Make room, then run "
+                    "the same again."
+                ) from error
         return found
 
     def spent(self) -> Spent:
@@ -255,7 +262,7 @@ def plan_of(verb: str, asking: Asking | None, **parts: Any) -> dict[str, Any]:
     if asking is not None:
         plan |= {
             "model": asking.endpoint.model,
-            "address": base_url_of(asking.endpoint),
+            "address": address_of(asking.endpoint),
             "asking": asking.model_dump(mode="json", exclude={"endpoint"}),
         }
     return plan | {
