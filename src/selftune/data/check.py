@@ -149,6 +149,7 @@ class Checking:
                 if error.code not in rules():
                     raise
                 yield problem(str(error.code), None, error.message)
+                return  # of the rest nothing is known
         if self._options.content:
             yield from findings(self.tally)
             yield from self._repeats()

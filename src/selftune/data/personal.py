@@ -23,6 +23,8 @@ from selftune.data.findings import Finding, Joined, join
 RULE = "personal-data"
 
 _LOCAL = re.compile(r"[A-Za-z0-9._%+-]{1,64}\Z")
+_ACCOUNT = re.compile(r"://[^\s/]*\Z")
+"""Before an account of a server, as in `https://name:password@server`."""
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,8}([A-Za-z]{2,24})(?![A-Za-z0-9-])")
 _OFFICE = re.compile(
     r"abuse|accounts|admin|billing|bookings|careers|contact|customercare|customerservice|desk"
@@ -201,8 +203,10 @@ def _address(text: str) -> tuple[int, int] | None:
 
 def _is_someone(local: re.Match[str], domain: re.Match[str]) -> bool:
     name, place = local.group().strip(".").lower(), domain.group().lower()
+    before = local.string[max(0, local.start() - 200) : local.start()]
     return (
         re.search("[a-z]", name) is not None
+        and _ACCOUNT.search(before) is None
         and _OFFICE.fullmatch(name) is None
         and _EXAMPLES.search(place) is None
         and _FILE_ENDING.fullmatch(domain.group(1).lower()) is None

@@ -92,7 +92,9 @@ class Tally:
         if self.systems is not None:
             begins = [0, *ends[:-1]]
             is_system = (roles[begins] == SYSTEM).tolist()
-            said = [texts[at] if is_one else "" for at, is_one in zip(begins, is_system, strict=True)]
+            said = [
+                texts[at] if is_one else "" for at, is_one in zip(begins, is_system, strict=True)
+            ]
             self.systems = _sum(self.systems, _counted(said, block.lines), _MOST_SYSTEMS)
         if self.labels is not None:
             is_answer = (roles[block.ends - 1] == ASSISTANT).tolist()
@@ -128,8 +130,8 @@ def _sum(first: Counted | None, second: Counted | None, most: int) -> Counted | 
 
 
 def _too_few(tally: Tally) -> Iterator[Problem]:
-    if tally.method == "evaluation":
-        return
+    if tally.method == "evaluation" or not tally.rows:
+        return  # that there are no rows, another rule says
     if tally.rows < MIN_EXAMPLES:
         words = (
             f"Training file has {tally.rows} example(s), but must have at least {MIN_EXAMPLES} "
@@ -171,7 +173,7 @@ def _labels(labels: Counted, rows: int) -> Iterator[Problem]:
         return
     yield from _spellings(labels)
     counts = sorted(count for count, _ in labels.values())
-    median, most = counts[(len(counts) - 1) // 2], counts[-1]
+    median, most = counts[len(counts) // 2 if len(counts) > 2 else 0], counts[-1]
     for label, (count, line) in sorted(labels.items(), key=lambda seen: seen[1][1]):
         if count == most and most >= _IMBALANCE * median:
             words = f"The answer {label[:40]!r} stands in {count:,} of {rows:,} rows; the median answer in {median:,}"

@@ -71,7 +71,7 @@ FILES = (
     case("gzip that ends early", packed(GOOD)[:-200], ("file-cut-short", None, None)),
     case("gzip without its end", packed(GOOD)[:-4], ("file-cut-short", None, None)),
     case("nothing", b"", ("file-empty", None, None)),
-    case("only whitespace", b" \n\n\t\n", ("file-empty", None, None)),
+    case("only whitespace", b" \n\n\t\n", ("file-empty", None, None), *[("line-blank", line, None) for line in (1, 2, 3)]),
     case("an empty gzip", packed(b""), ("file-empty", None, None)),
     case("9 rows", lines(good_chats(9)), ("too-few-examples", None, None)),
     case("one row without a newline", ROW, ("too-few-examples", None, None)),
@@ -117,7 +117,7 @@ LINES = (
     row_case("10,000 objects in one another", nested(10_000, '{"a":', "}").replace(b":}", b":1}"), ("line-too-deep", None)),
     case("2,000,000 levels", lambda: among(nested(2 * MEGABYTE)), ("line-too-deep", 7, None)),
     case("a line of 65 MB", lambda: among(ROW.replace(b"violet", b"v" * 65 * MEGABYTE)), ("line-too-long", 7, None)),
-    case("a line of 70 MB and no rows", lambda: b"x" * 70 * MEGABYTE, ("line-too-long", 1, None)),
+    case("a line of 70 MB and no rows", lambda: b"x" * 70 * MEGABYTE, ("line-too-long", 1, None), ("too-few-examples", None, None)),
     row_case("a blank line", b"", ("line-blank", None)),
     row_case("a line of spaces", b"  \t ", ("line-blank", None)),
     case("a blank line at the end", GOOD + b"\n", ("line-blank", 55, None)),
@@ -148,14 +148,46 @@ OTHER_FILES = (
         "an HTML page",
         b"<!DOCTYPE html>\n<html>\n<body>\n<h1>502 Bad Gateway</h1>\n</body>\n</html>\n",
         *[("line-not-json", line, None) for line in range(1, 7)],
-        ("file-empty", None, None),
+        ("too-few-examples", None, None),
     ),
-    case("an array of good rows on one line", json.dumps(good_chats(54)).encode()),
+    case(
+        "an array of good rows on one line",
+        json.dumps(good_chats(54)).encode(),
+        ("needs-converting", None, None),
+    ),
     case(
         "a line of 50 MB",
-        lambda: among(ROW.replace(b"violet", b"v" * 50 * MEGABYTE)),
+        lambda: among(ROW.replace(b"violet", b"violet " * 7 * MEGABYTE)),
         ("example-too-long", 7, None),
         ("length-outlier", 7, None),
+    ),
+    case(
+        "5 MB of one letter",
+        lambda: among(ROW.replace(b"violet", b"v" * 5 * MEGABYTE)),
+        ("example-too-long", 7, None),
+        ("length-outlier", 7, None),
+    ),
+    case(
+        "a million messages in a row",
+        lambda: among(
+            b'{"messages": ['
+            + b'{"role": "user", "content": "Hat?"}, ' * MEGABYTE
+            + dump(say())
+            + b"]}"
+        ),
+        ("example-too-long", 7, None),
+        ("length-outlier", 7, None),
+        ("system-inconsistent", 7, None),
+    ),
+    case(
+        "100,000 blank lines",
+        lambda: GOOD + b"\n" * 100_000,
+        *[("line-blank", line, None) for line in range(55, 100_055)],
+    ),
+    case(
+        "100,000 keys",
+        lambda: among(dump(chat(ask(), say()) | {f"key {at}": at for at in range(100_000)})),
+        ("unknown-key", 7, None),
     ),
 )
 

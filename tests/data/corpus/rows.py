@@ -171,10 +171,10 @@ FORMATS = (
 
 _OUTPUT_FAULT = ("preference-output-invalid", None)
 PREFERENCES = (
-    row_case("no input", preference(input=None), ("preference-input-invalid", None), method="dpo"),
-    row_case("a text as input", preference(input="Hat?"), ("preference-input-invalid", None), method="dpo"),
-    row_case("an input without messages", preference(input={"prompt": "Hat?"}), ("preference-input-invalid", None), method="dpo"),
-    row_case("an input with no message", preference(input={"messages": []}), ("messages-empty", None), method="dpo"),
+    row_case("no input", preference(input=None), ("preference-input-invalid", None), ("system-inconsistent", None), method="dpo"),
+    row_case("a text as input", preference(input="Hat?"), ("preference-input-invalid", None), ("system-inconsistent", None), method="dpo"),
+    row_case("an input without messages", preference(input={"prompt": "Hat?"}), ("preference-input-invalid", None), ("system-inconsistent", None), method="dpo"),
+    row_case("an input with no message", preference(input={"messages": []}), ("messages-empty", None), ("system-inconsistent", None), method="dpo"),
     row_case("an unknown role in the input", preference(input={"messages": [SYSTEM, {"role": "human", "content": "Hat?"}]}), ("role-unknown", 2), method="dpo"),
     row_case("no preferred output", preference(preferred_output=None), _OUTPUT_FAULT, method="dpo"),
     row_case("no rejected output", preference(non_preferred_output=None), _OUTPUT_FAULT, method="dpo"),
