@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selftune.core.canonical import canonical_json
 from selftune.data.json_rows import parse_row
 from selftune.data.lengths import Tokenizer, measure
-from selftune.data.pieces import said
+from selftune.data.pieces import said as said_in
 from selftune.data.problems import Problem, problem
 from selftune.data.rows import Line, Row, fields_of, prompt_text
 from selftune.data.structure import Method, row_problems
@@ -27,6 +27,7 @@ from selftune.data.typed import (
     Accepted,
     CallingRows,
     Message,
+    beside_of_tools,
     keys_of_lines,
     plain_rows,
 )
@@ -226,9 +227,10 @@ def _rich_block(lines: list[int], rows: list[Row], reader: Reader) -> Block:
         return Block([], _ends([]), np.zeros(0, np.uint8), [], _ends([]), {})
     found = [_messages(row, reader.method) for row in rows]
     roles = [_code(message) for message in chain.from_iterable(found)]
-    texts = [said(message) for message in chain.from_iterable(found)]
+    texts = [said_in(message) for message in chain.from_iterable(found)]
     tokens = measure(rows, reader.tokenizer).total
-    beside = {at: _beside(row) for at, row in enumerate(rows)}
+    said_beside = ((at, _beside(row, reader.method)) for at, row in enumerate(rows))
+    beside = {at: said for at, said in said_beside if said}
     return Block(lines, _ends(found), np.asarray(roles, np.uint8), texts, tokens, beside)
 
 
@@ -251,13 +253,14 @@ def _code(message: Any) -> int:
     return CODES.get(role, OTHER) if isinstance(role, str) else OTHER
 
 
-def _beside(row: Row) -> str:
+def _beside(row: Row, method: Method) -> str:
+    if method in ("supervised", "dpo"):
+        return beside_of_tools(row)
     others = {key: value for key, value in row.items() if key not in ("messages", "metadata")}
-    said = [m.get("tool_calls") for m in row.get("messages") or () if isinstance(m, dict)]
     try:
-        return canonical_json([others, [calls for calls in said if calls]])
-    except (ValueError, RecursionError):
-        return repr(others)
+        return canonical_json(others) if others else ""
+    except (TypeError, ValueError):  # what other containers hold: dates, NaN
+        return repr(sorted(others.items()))
 
 
 def _join(blocks: Sequence[Block]) -> Block:

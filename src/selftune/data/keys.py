@@ -6,7 +6,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest
 
 from selftune.data.block import Block
 from selftune.data.structure import Method
@@ -36,20 +36,27 @@ def keys_of(block: Block, method: Method) -> Keyed:
     if not block.lines:
         return keys
     answers = _ANSWERS[method]
-    ends = block.ends.tolist()
+    texts, ends = block.texts, block.ends.tolist()
     spans = list(zip([0, *ends[:-1]], ends, strict=True))
-    texts = block.texts
     keys["line"] = block.lines
-    keys["prompt"] = [_hash("\x1e".join(texts[at : end - answers])) for at, end in spans]
-    keys["answer"] = [_hash("\x1e".join(texts[end - answers : end])) for _, end in spans]
+    keys["prompt"] = _hashes(["\x1e".join(texts[at : end - answers]) for at, end in spans])
+    if answers == 1:
+        keys["answer"] = _hashes([texts[end - 1] for end in ends])
+    else:
+        keys["answer"] = _hashes(["\x1e".join(texts[end - answers : end]) for end in ends])
     side = "answer" if answers == 0 else "prompt"
     for row, said in block.beside.items():
-        keys[side][row] ^= np.uint64(_hash(said))
+        keys[side][row] ^= _hashes([said])[0]
     return keys
 
 
-def _hash(text: str) -> int:
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+def _hashes(texts: list[str]) -> NDArray[np.uint64]:
+    try:
+        digests = b"".join(map(xxh3_64_digest, map(str.encode, texts)))
+    except UnicodeEncodeError:  # a lone surrogate
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        digests = b"".join(map(xxh3_64_digest, encoded))
+    return np.frombuffer(digests, "<u8")
 
 
 class Keys:

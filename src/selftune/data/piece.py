@@ -15,13 +15,14 @@ import numpy as np
 
 from selftune.data.block import BYTES, Block, Reader, block_of_lines, block_of_rows
 from selftune.data.json_rows import parse_row
-from selftune.data.lengths import tokenizer_of
+from selftune.data.lengths import Encoding, Tokenizer, tokenizer_of
 from selftune.data.lines import Lines, lines_in_pieces
 from selftune.data.problems import Problem, problem
 from selftune.data.rows import Line, Row
 from selftune.data.structure import Method
 from selftune.data.tally import Tally
 from selftune.data.typed import ASSISTANT
+from selftune.models.tokens import prepare_many
 
 PIECE_BYTES = 2 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -52,12 +53,12 @@ def check_pieces(lines: Iterator[Lines], task: Task, processes: int) -> Iterator
         reader = _reader(task)
         for some in lines:
             if len(some.data) > BYTES:
-                reader.tokenizer.prepare()
+                _prepare(reader.tokenizer)
             yield _check(some, task, reader)
         return
     # A fork shares the tables that are loaded already; it is safe while there is one thread.
     method = "fork" if threading.active_count() == 1 else "forkserver"
-    _reader(task).tokenizer.prepare()
+    _prepare(_reader(task).tokenizer)
     with ProcessPoolExecutor(processes, get_context(method), _start, (task,)) as pool:
         waiting: deque[Future[Piece]] = deque()
         for some in lines:
@@ -103,6 +104,11 @@ def _reader(task: Task) -> Reader:
     return Reader(task.method, tokenizer_of(task.model))
 
 
+def _prepare(tokenizer: Tokenizer) -> None:
+    if isinstance(tokenizer, Encoding):
+        prepare_many(tokenizer.name)
+
+
 def _check(lines: Lines, task: Task, reader: Reader) -> Piece:
     piece = Piece([], Tally(task.method))
     if lines.is_too_long:
@@ -145,7 +151,9 @@ def _content(block: Block, *, has_messages: bool) -> Iterator[Problem]:
     at_answers = np.flatnonzero(block.roles == ASSISTANT).tolist()
     answers = [block.texts[at] for at in at_answers]
     # A text without whitespace at its ends is its own stripped form: the same object.
-    for at in [at for at, text in zip(at_answers, answers, strict=True) if text.strip() is not text]:
+    for at in [
+        at for at, text in zip(at_answers, answers, strict=True) if text.strip() is not text
+    ]:
         line, index = block.place(at)
         yield problem(
             "answer-untrimmed", line, "begins or ends with whitespace", message_index=index

@@ -12,9 +12,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from selftune.core.canonical import canonical_json
 from selftune.data.json_rows import parse_row
 from selftune.data.lengths import Tokenizer, measure
 from selftune.data.pieces import TOOLS
+from selftune.data.rows import Row
 from selftune.data.structure import row_problems
 from selftune.data.tools import is_json_object, offered_names
 
@@ -86,6 +88,7 @@ class _Tools(NamedTuple):
     names: set[str]
     tokens: int
     keys: int
+    beside: str
 
 
 _decode_plain = msgspec.json.Decoder(PlainRow).decode
@@ -129,6 +132,14 @@ def keys_of_lines(data: bytes) -> NDArray[np.int64]:
     return counts
 
 
+def beside_of_tools(row: Row) -> str:
+    """Return what the definitions of a row's tools make it besides its messages."""
+    inner = row.get("input")
+    holder = inner if isinstance(inner, dict) else row
+    defined = [holder.get("tools"), holder.get("functions")]
+    return "" if defined == [None, None] else canonical_json(defined)
+
+
 class CallingRows:
     """Accepts calling rows, and remembers the definitions of tools, which come again."""
 
@@ -149,12 +160,11 @@ class CallingRows:
         if keys_in(line) != 1 + has_choice + tools.keys + sum(map(_keys, row.messages)):
             return None
         roles = [CODES.get(turn.role, OTHER) for turn in row.messages]
-        beside = "" if isinstance(row.tools, UnsetType) else bytes(row.tools).decode()
-        return Accepted([_said(turn) for turn in row.messages], roles, tools.tokens, beside)
+        return Accepted([_said(turn) for turn in row.messages], roles, tools.tokens, tools.beside)
 
     def _tools(self, raw: msgspec.Raw | UnsetType) -> _Tools | None:
         if isinstance(raw, UnsetType):
-            return _Tools(set(), 0, 0)
+            return _Tools(set(), 0, 0, "")
         text = bytes(raw)
         if text not in self._known:
             if len(self._known) >= _MOST_REMEMBERED:
@@ -171,7 +181,8 @@ class CallingRows:
         if any(row_problems(line.row, 1, "supervised")):
             return None
         tokens = measure([line.row], self._tokenizer).parts[0, TOOLS]
-        return _Tools(offered_names(line.row) or set(), int(tokens), keys_in(text) + 1)
+        names = offered_names(line.row) or set()
+        return _Tools(names, int(tokens), keys_in(text) + 1, beside_of_tools(line.row))
 
 
 def _is_good(row: CallingRow, names: set[str]) -> bool:
