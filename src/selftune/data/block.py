@@ -116,11 +116,12 @@ def block_of_lines(data: bytes, first: int, reader: Reader) -> tuple[Block, list
         return block_of_rows((_line(text, at) for at, text in enumerate(lines, first)), reader)
     plain, rest = plain_rows(lines)
     flat = _flat(plain)
-    odd = _odd_rows(flat) | _repeating(data, plain)
+    keys = keys_of_lines(data)
+    odd = _odd_rows(flat) | _repeating(keys, plain)
     if odd:
         plain = {at: messages for at, messages in plain.items() if at not in odd}
         flat, rest = _flat(plain), sorted(odd.union(rest))
-    found = {at: reader.calling.accept(lines[at]) for at in rest}
+    found = {at: reader.calling.accept(lines[at], int(keys[at])) for at in rest}
     accepted = {at: row for at, row in found.items() if row is not None}
     rows = (_line(lines[at], first + at) for at in rest if at not in accepted)
     rich, problems = block_of_rows(rows, reader)
@@ -175,13 +176,13 @@ def _odd_rows(flat: _Flat) -> set[int]:
     return {positions[row] for row in np.flatnonzero(suspect).tolist()}
 
 
-def _repeating(data: bytes, plain: dict[int, list[Message]]) -> set[int]:
+def _repeating(keys: Integers, plain: dict[int, list[Message]]) -> set[int]:
     """Return the plain rows in which a key stands twice: they have too many."""
     if not plain:
         return set()
     rows = np.fromiter(plain, np.int64, len(plain))
     expected = 1 + 2 * np.fromiter(map(len, plain.values()), np.int64, len(plain))
-    surplus = keys_of_lines(data)[rows] - expected
+    surplus = keys[rows] - expected
     suspects = np.flatnonzero(surplus)
     return {
         at

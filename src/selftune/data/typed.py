@@ -147,8 +147,11 @@ class CallingRows:
         self._tokenizer = tokenizer
         self._known: dict[bytes, _Tools | None] = {}
 
-    def accept(self, line: bytes) -> Accepted | None:
-        """Return a row in which nothing is wrong, or None where something may be."""
+    def accept(self, line: bytes, keys: int) -> Accepted | None:
+        """Return a row in which nothing is wrong, or None where something may be.
+
+        `keys` are those that `keys_of_lines` found in the line.
+        """
         try:
             row = _decode_calling(line)
         except _FAULTS:
@@ -157,7 +160,7 @@ class CallingRows:
         if tools is None or not _is_good(row, tools.names):
             return None
         has_choice = row.parallel_tool_calls is not UNSET
-        if keys_in(line) != 1 + has_choice + tools.keys + sum(map(_keys, row.messages)):
+        if keys != 1 + has_choice + tools.keys + sum(map(_keys, row.messages)):
             return None
         roles = [CODES.get(turn.role, OTHER) for turn in row.messages]
         return Accepted([_said(turn) for turn in row.messages], roles, tools.tokens, tools.beside)
