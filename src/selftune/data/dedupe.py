@@ -21,6 +21,7 @@ from selftune.data.words import figures, normal_form, similarity
 Repeat = Literal["exact", "normalised", "near", "contradiction"]
 Contradictions = Literal["keep", "drop", "majority"]
 
+_LOOSENESS: tuple[Repeat, ...] = ("exact", "normalised", "near")
 _LOOKED_BACK = 50
 """Rows of one cluster that a row is compared with; where it is like none of them, it stays."""
 _PROVENANCE = ("id", "metadata")
@@ -76,13 +77,11 @@ def dedupe(
     answers = [normal_form(expected_answer(row)) for row in rows]
     groups = _contradicting(rows, texts, answers)
     lost = dict(_losers(groups, answers, contradictions))
-    repeated = _repeated(rows, texts, near)
+    repeated = _repeated(rows, texts, [at for at in range(len(rows)) if at not in lost], near)
     dropped = []
     for at in range(len(rows)):
-        reason, earlier = repeated.get(at, (None, at))
-        if at in lost:
-            reason, earlier = "contradiction", lost[at]
-        if reason is not None:
+        if at in lost or at in repeated:
+            reason, earlier = repeated.get(at) or ("contradiction", lost[at])
             dropped.append(
                 Dropped(
                     line=numbers[at],
@@ -106,20 +105,40 @@ def dedupe(
 
 
 def _repeated(
-    rows: Sequence[Row], texts: Sequence[str], near: float | None
+    rows: Sequence[Row], texts: Sequence[str], among: Sequence[int], near: float | None
 ) -> dict[int, tuple[Repeat, int]]:
-    """Return for each row that repeats one before it, how, and the position of the first such."""
+    """Return for each row that repeats one before it, how, and the position of the one that stays."""
     found: dict[int, tuple[Repeat, int]] = {}
-    whole = [_told(row) for row in rows]
+    whole = {at: _told(rows[at]) for at in among}
     _mark(found, "exact", whole)
-    _mark(found, "normalised", [f"{normal_form(t)}\n{sorted(figures(t))}" for t in whole])
+    distinct = {at: text for at, text in whole.items() if at not in found}
+    _mark(found, "normalised", {at: _words_and_figures(text) for at, text in distinct.items()})
     if near is not None:
+        left = [at for at in distinct if at not in found]
         members: dict[int, list[int]] = defaultdict(list)
-        for at, first in enumerate(clusters(texts, near, [_all_but_question(row) for row in rows])):
+        kinds = [_all_but_question(rows[at]) for at in left]
+        for at, first in zip(left, clusters([texts[at] for at in left], near, kinds), strict=True):
             members[first].append(at)
         for cluster in members.values():
-            _mark_near(found, [at for at in cluster if at not in found], texts, near)
-    return found
+            _mark_near(found, cluster, texts, near)
+    return {at: _followed(found, at) for at in found}
+
+
+def _followed(found: dict[int, tuple[Repeat, int]], at: int) -> tuple[Repeat, int]:
+    """Return what stays of a row that repeats one which repeats another, by the loosest of the ways."""
+    reason, earlier = found[at]
+    while earlier in found:
+        further, earlier = found[earlier]
+        reason = max(reason, further, key=_LOOSENESS.index)
+    return reason, earlier
+
+
+def _mark(found: dict[int, tuple[Repeat, int]], reason: Repeat, keys: dict[int, str]) -> None:
+    first: dict[str, int] = {}
+    for at, key in keys.items():
+        earlier = first.setdefault(key, at)
+        if earlier != at:
+            found[at] = (reason, earlier)
 
 
 def _mark_near(
@@ -136,25 +155,21 @@ def _mark_near(
             found[at] = ("near", earlier)
 
 
-def _mark(found: dict[int, tuple[Repeat, int]], reason: Repeat, keys: Sequence[str]) -> None:
-    first: dict[str, int] = {}
-    for at, key in enumerate(keys):
-        earlier = first.setdefault(key, at)
-        if earlier != at:
-            found.setdefault(at, (reason, earlier))
-
-
 def _told(row: Row) -> str:
     """Return all that a row teaches, as JSON."""
     kept = {k: v for k, v in row.items() if k not in _PROVENANCE} if "messages" in row else row
     return json.dumps(kept, sort_keys=True, ensure_ascii=False, default=str)
 
 
+def _words_and_figures(text: str) -> str:
+    return f"{normal_form(text)}\n{sorted(figures(text))}"
+
+
 def _all_but_question(row: Row) -> str:
     """Return the words of a row without what users say, and the figures of all of it."""
     question = prompt_text(row)
     silent = json.dumps(_without_users(row, question), sort_keys=True, default=str)
-    return f"{normal_form(silent)}\n{sorted(figures(silent))}\n{sorted(figures(question))}"
+    return f"{_words_and_figures(silent)}\n{sorted(figures(question))}"
 
 
 def _without_users(value: Any, question: str) -> Any:

@@ -6,6 +6,7 @@ there.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ _ANSWER_FIELDS = (
     "intent",
     "price",
 )
+_SENTENCE_END = re.compile(r"[.:!?]*\s*\n\s*|[.:!?]+\s+")
 _ENOUGH_TO_SEE_A_TEMPLATE = 10
 _ANSWERS_TO_ROWS = 4
 """Answers are a closed set when each comes so often or more, on average."""
@@ -64,24 +66,27 @@ def labels(rows: Sequence[Row]) -> list[str] | None:
 
 
 def _shared_frame(texts: Sequence[str]) -> tuple[int, int]:
-    """Return how many characters all texts share at their beginning and at their end."""
+    """Return how many characters all texts share at their beginning and at their end.
+
+    Whole lines and sentences only: what is shared within the questions belongs to them.
+    """
     distinct = set(texts)
     if len(distinct) < _ENOUGH_TO_SEE_A_TEMPLATE:
         return 0, 0
-    mirrored = {text[::-1] for text in distinct}
-    return _shared_beginning(distinct), _shared_beginning(mirrored)
+    text = min(distinct)
+    mirrored = {each[::-1] for each in distinct}
+    begin = text[: _shared_beginning(distinct)]
+    end = min(mirrored)[: _shared_beginning(mirrored)][::-1]
+    ends = [found.end() for found in _SENTENCE_END.finditer(begin)]
+    first = _SENTENCE_END.search(end)
+    return ends[-1] if ends else 0, len(end) - first.start() if first else 0
 
 
 def _shared_beginning(texts: set[str]) -> int:
-    """Return how many characters all texts begin with, so that no word is cut."""
+    """Return how many characters all texts begin with."""
     least, most = min(texts), max(texts)  # what these share lies in all between them
-    shared = next(
-        (at for at, pair in enumerate(zip(least, most, strict=False)) if pair[0] != pair[1]),
-        len(least),
-    )
-    while shared and not least[shared - 1].isspace():
-        shared -= 1
-    return shared
+    pairs = zip(least, most, strict=False)
+    return next((at for at, pair in enumerate(pairs) if pair[0] != pair[1]), len(least))
 
 
 def _without_system(row: Row) -> str:
