@@ -79,9 +79,7 @@ def ask(
 
     """
     asking = _Asking(endpoint, on_answer, limits or Limits())
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _has_running_loop():
         asyncio.run(asking.drive(iter(questions)))
         return
     with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own
@@ -156,17 +154,22 @@ class _Asking:
         fatal: SelftuneError | None = None
         running: set[asyncio.Task[Answer]] = set()
         async with open_client(self._endpoint, self._limits.timeout_seconds) as client:
-            while True:
-                while fatal is None and len(running) < pace.width:
-                    asked = next(questions, None)
-                    if asked is None:
+            try:
+                while True:
+                    while fatal is None and len(running) < pace.width:
+                        asked = next(questions, None)
+                        if asked is None:
+                            break
+                        running.add(asyncio.create_task(self._settle(client, pace, asked)))
+                    if not running:
                         break
-                    running.add(asyncio.create_task(self._settle(client, pace, asked)))
-                if not running:
-                    break
-                done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
-                for task in done:
-                    fatal = self._take(task) or fatal
+                    done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
+                    for task in done:
+                        fatal = self._take(task) or fatal
+            finally:  # Ctrl-C, or a full disk: what is on its way is dropped before the client is
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
         if fatal is not None:
             raise fatal
 
@@ -267,6 +270,14 @@ def address_of(endpoint: Endpoint) -> str | None:
         return None
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _post(client: "AsyncOpenAI", asked: Question) -> str:

@@ -180,8 +180,12 @@ def shown_progress() -> "Iterator[Shown]":
             tasks[what] = bars.add_task(escape(what))
         bars.update(tasks[what], completed=done, total=total)
 
-    with bars:
-        yield show
+    try:
+        with bars:
+            yield show
+    except KeyboardInterrupt:
+        err.print("stopped: the same command goes on from here")
+        raise
 
 
 def show_note(asking: "Asking") -> None:

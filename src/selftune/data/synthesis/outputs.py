@@ -46,12 +46,17 @@ def write_made(folder: Path, made: Sequence[Made], name: str = ROWS) -> None:
     """Write rows, and beside them their provenance: line N tells of row N.
 
     OpenAI accepts no unknown keys in training rows, so provenance has a file of its own; each line
-    has the row's fingerprint, which finds it again in a file that was shuffled or merged.
+    has the row's fingerprint, which finds it again in a file that was shuffled or merged. Files
+    other than `train.jsonl` are there only when they have rows.
     """
+    provenance = PROVENANCE if name == ROWS else f"{Path(name).stem}.{PROVENANCE}"
+    if not made and name != ROWS:  # there may be one from when the run was shorter
+        (folder / name).unlink(missing_ok=True)
+        (folder / provenance).unlink(missing_ok=True)
+        return
     write_lines(folder / name, (one.row for one in made))
-    stem = "" if name == ROWS else f"{Path(name).stem}."
     write_lines(
-        folder / f"{stem}{PROVENANCE}",
+        folder / provenance,
         (
             {"row": number, "sha256": fingerprint(one.row), **one.origin}
             for number, one in enumerate(made, start=1)
