@@ -3,8 +3,8 @@
 Of an open model's chats the overhead is what its own template adds around the texts.
 """
 
+from array import array
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -83,34 +83,35 @@ def measure(rows: Sequence[Row], tokenizer: Tokenizer) -> Lengths:
 
     """
     start = of.TOOL_START.get(tokenizer.name, 0)
-    gathered = [list(pieces_of(row, start)) for row in rows]
-    pieces = list(chain.from_iterable(gathered))
-    row_of = np.repeat(np.arange(len(rows)), [len(found) for found in gathered])
-    columns, flags, constants = (
-        np.array([piece[field] for piece in pieces], np.int64) for field in (0, 2, 3)
-    )
-    counted = tokenizer.count_many([piece.text for piece in pieces])
+    texts: list[str] = []
+    numbers = array("q")  # flat: a million small tuples would keep the garbage collector busy
+    for at, row in enumerate(rows):
+        for column, text, flag, constant in pieces_of(row, start):
+            texts.append(text)
+            numbers.extend((at, column, flag, constant))
+    table = np.array(numbers, np.int64).reshape(len(texts), 4)
+    row_of, columns, flags, constants = table.T
+    counted = tokenizer.count_many(texts)
     if isinstance(tokenizer, OpenTokenizer):
         counted = np.where(columns == of.OVERHEAD, 0, counted)
     else:
         counted = counted + constants
 
-    def marked(flag: int) -> Numbers:
+    def marked(flag: int, values: Numbers) -> Numbers:
         kept = (flags & flag) != 0
-        return _sum(row_of[kept], counted[kept], len(rows))
+        return _sum(row_of[kept], values[kept], len(rows))
 
     parts = _sum(row_of * len(PARTS) + columns, counted, len(rows) * len(PARTS))
-    details = [of.image_details(row) for row in rows]
     lengths = Lengths(
         parts=parts.reshape(len(rows), len(PARTS)),
-        prompt=marked(of.IN_PROMPT),
-        answer=marked(of.ANSWER),
-        trained=marked(of.TRAINED),
-        system=marked(of.SYSTEM_MESSAGE),
-        images=np.array([sum(one != "low" for one in found) for found in details], np.int64),
+        prompt=marked(of.IN_PROMPT, counted),
+        answer=marked(of.ANSWER, counted),
+        trained=marked(of.TRAINED, counted),
+        system=marked(of.SYSTEM_MESSAGE, counted),
+        images=marked(of.UNKNOWN_IMAGE, np.ones_like(counted)),
     )
     if isinstance(tokenizer, OpenTokenizer) and tokenizer.has_template:
-        return _as_rendered(rows, lengths, marked(of.REJECTED), tokenizer)
+        return _as_rendered(rows, lengths, marked(of.REJECTED, counted), tokenizer)
     return lengths
 
 

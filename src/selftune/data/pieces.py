@@ -7,7 +7,6 @@ the name and the arguments are counted as text.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Any, NamedTuple
 
 from selftune.data.rows import SYSTEM_ROLES, Row, content_text, fields_of, kind_of
@@ -29,10 +28,11 @@ TOOL_START = {"o200k_base": 7, "cl100k_base": 10}
 105 for gpt-3.5-turbo, as the API says."""
 _TOOL_PROPERTIES, _TOOL_PROPERTY, _ENUM, _ENUM_ITEM, _TOOLS_END = 3, 3, -3, 3, 12
 
-IN_PROMPT, TRAINED, ANSWER, SYSTEM_MESSAGE, REJECTED = 1, 2, 4, 8, 16
-"""What a piece is part of; several may hold."""
+IN_PROMPT, TRAINED, ANSWER, SYSTEM_MESSAGE, REJECTED, UNKNOWN_IMAGE = 1, 2, 4, 8, 16, 32
+"""What a piece is or is part of; several may hold."""
 
 Message = Mapping[str, Any]
+_BESIDE_CONTENT = {"tool_calls", "function_call", "refusal"}
 
 
 class Piece(NamedTuple):
@@ -69,8 +69,10 @@ def sides_of(row: Row) -> tuple[list[Message], list[Message]]:
         answers = dicts(row.get("preferred_output")) + dicts(row.get("non_preferred_output"))
         return dicts(_holder(row).get("messages")), answers
     said = dicts(row.get("messages"))
-    last = max((at for at, one in enumerate(said) if one.get("role") == "assistant"), default=None)
-    return (said, []) if last is None else (said[:last], said[last:])
+    for last in range(len(said) - 1, -1, -1):
+        if said[last].get("role") == "assistant":
+            return said[:last], said[last:]
+    return said, []
 
 
 def is_trained(message: Message) -> bool:
@@ -83,16 +85,6 @@ def tools_of(row: Row) -> list[Message]:
     functions = [tool.get("function") for tool in dicts(_holder(row).get("tools"))]
     functions += dicts(_holder(row).get("functions"))
     return [function for function in functions if isinstance(function, dict)]
-
-
-def image_details(row: Row) -> list[str]:
-    """Return the detail of each image of a row."""
-    images = (
-        part.get("image_url")
-        for message in chain(*sides_of(row))
-        for part in dicts(message.get("content"))
-    )
-    return [str(image.get("detail", "auto")) for image in images if isinstance(image, dict)]
 
 
 def said(message: Message) -> str:
@@ -128,9 +120,6 @@ def _chat(row: Row, tool_start: int) -> Iterator[Piece]:
     is_preference = "preferred_output" in row
     for number, message in enumerate(answers):
         yield from _message(message, ANSWER if number == 0 else REJECTED * is_preference)
-    low = sum(detail == "low" for detail in image_details(row))
-    if low:
-        yield Piece(IMAGES, "", IN_PROMPT, low * LOW_DETAIL_IMAGE)
 
 
 def _message(message: Message, flags: int) -> Iterator[Piece]:
@@ -143,6 +132,17 @@ def _message(message: Message, flags: int) -> Iterator[Piece]:
     yield Piece(column, said(message), flags | (TRAINED if is_trained(message) else 0))
     if message.get("name"):
         yield Piece(OVERHEAD, _text(message["name"]), around, TOKENS_PER_NAME)
+    if isinstance(message.get("content"), list):
+        yield from _images(message["content"], around)
+
+
+def _images(content: list[Any], flags: int) -> Iterator[Piece]:
+    for part in dicts(content):
+        image = part.get("image_url")
+        if isinstance(image, dict) and image.get("detail") == "low":
+            yield Piece(IMAGES, "", flags, LOW_DETAIL_IMAGE)
+        elif isinstance(image, dict):
+            yield Piece(IMAGES, "", flags | UNKNOWN_IMAGE)
 
 
 def _definitions(row: Row, tool_start: int) -> Iterator[tuple[str, int]]:

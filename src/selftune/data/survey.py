@@ -16,7 +16,7 @@ import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.data.lengths import Lengths, Numbers, Tokenizer, join, measure
-from selftune.data.pieces import dicts, image_details, said, sides_of, tools_of
+from selftune.data.pieces import IMAGES, dicts, said, sides_of, tools_of
 from selftune.data.problems import Problem
 from selftune.data.read import ReadOptions, read_lines
 from selftune.data.rows import SYSTEM_ROLES, Line, Row, answer_text, content_text, kind_of
@@ -119,7 +119,9 @@ def survey(
         for one in tokenizers:
             measured[one.name].append(measure(rows, one))
         if tokenizers and kept:
-            _keep_extremes(found, kept, measured[tokenizers[0].name][-1].total)
+            newest = measured[tokenizers[0].name][-1]
+            _keep_extremes(found, kept, newest.total)
+            found.with_images += int(((newest.parts[:, IMAGES] > 0) | (newest.images > 0)).sum())
         found.rows += len(rows)
         if progress is not None:
             progress(found.rows)
@@ -163,18 +165,6 @@ def refuse_without_rows(found: Survey, source: str) -> None:
         raise InvalidInput(f"{source or 'The source'} has no rows that can be read.{first}")
 
 
-def system_text(row: Row) -> str:
-    """Return the system messages of a row as one text."""
-    sent, _ = sides_of(row)
-    return "\n".join(content_text(one) for one in sent if one.get("role") in SYSTEM_ROLES)
-
-
-def _answer(row: Row) -> str:
-    """Return a row's last answer, calls of tools included."""
-    _, answers = sides_of(row)
-    return said(answers[0]) if answers else answer_text(row)
-
-
 def _shortened(text: str) -> str:
     """Return a text whole or, where it is long, as its beginning and its hash."""
     if len(text) <= _LONGEST_WHOLE:
@@ -198,10 +188,9 @@ def _note(found: Survey, row: Row) -> int:
     found.turns[len(written)] += 1
     found.unweighted += any(one.get("weight") == 0 for one in written)
     found.with_tools += bool(tools_of(row)) or any(dicts(one.get("tool_calls")) for one in written)
-    found.with_images += bool(image_details(row))
     if answers or kind == "completion":
-        found.answers.add(_shortened(_answer(row)))
-    text = system_text(row)
+        found.answers.add(_shortened(said(answers[0]) if answers else answer_text(row)))
+    text = "\n".join(content_text(one) for one in sent if one.get("role") in SYSTEM_ROLES)
     found.systems.add(text)
     return hash(text)
 
