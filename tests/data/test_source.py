@@ -3,7 +3,9 @@
 import gzip
 import io
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import fsspec
 import pytest
@@ -109,6 +111,28 @@ def test_what_cannot_be_read_is_named_without_its_secrets(location: str, words: 
     with pytest.raises(InvalidInput, match=words) as raised, open_source(location) as source:
         source.stream.read()
     assert "secret" not in str(raised.value)
+
+
+def test_a_download_that_breaks_off_is_no_whole_file() -> None:
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(TEXT)))
+            self.end_headers()
+            self.wfile.write(TEXT if self.path == "/whole" else TEXT[: len(TEXT) // 2])
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Half) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert read(f"{address}/whole") == TEXT
+            with pytest.raises(InvalidInput, match="ends before its end"):
+                read(f"{address}/half?key=secret")
+        finally:
+            server.shutdown()
 
 
 def test_a_storage_whose_library_is_absent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

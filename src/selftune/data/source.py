@@ -66,9 +66,8 @@ class Source:
         """The first bytes, unpacked; the stream still begins with them."""
         if self.is_dataset:
             return b""
-        stream = self._opened
-        head = stream.read(HEAD_BYTES)
-        self._opened = _buffered(_Joined(head, stream))
+        head = _beginning(self._opened)
+        self._opened = _buffered(_Joined(head, self._opened))
         return head
 
     @property
@@ -146,13 +145,17 @@ class _Counted(io.RawIOBase):
 
     def __init__(self, inner: Any, name: str) -> None:
         self._inner, self._name, self.count = inner, name, 0
+        # What stands before a fault is not lost where one read is one read of the inner stream.
+        self._read = getattr(inner, "read1", inner.read)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any) -> int:
         with _plain_errors(self._name):
-            data = self._inner.read(len(target))
+            data = self._read(len(target))
+            if not data and getattr(self._inner, "length", None):
+                raise EOFError  # HTTP said that more would come
         target[: len(data)] = data
         self.count += len(data)
         return len(data)
@@ -209,6 +212,22 @@ class _Unzst:
             fed, self._frame = self._frame.unused_data, None
 
 
+def _beginning(stream: BinaryIO) -> bytes:
+    """Return the first bytes; fewer where reading further fails, which reading on will tell."""
+    head = b""
+    while len(head) < HEAD_BYTES:
+        try:
+            more = stream.read1(HEAD_BYTES - len(head))  # type: ignore[attr-defined]
+        except InvalidInput:
+            if not head:
+                raise
+            break
+        if not more:
+            break
+        head += more
+    return head
+
+
 def _buffered(raw: io.RawIOBase) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(raw, _BUFFER_BYTES))
 
@@ -239,7 +258,7 @@ def _plain_errors(name: str) -> Iterator[None]:
         raise InvalidInput(f"{name} cannot be read: it is not there.{known}") from error
     except EOFError as error:
         raise InvalidInput(
-            f"{name} is packed, and ends before its end: copy or download it again.",
+            f"{name} ends before its end: copy or download it again.",
             code="file-cut-short",
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:

@@ -49,9 +49,9 @@ class Table:
     def lines(self, source: Source) -> Iterator[Line]:
         csv.field_size_limit(MAX_BYTES)  # the library's own limit is 128 KiB
         texts = _texts(source.stream)
-        first = next(texts, "")
-        delimiter = _delimiter(first)
-        reader = csv.reader(chain((first,), texts), delimiter=delimiter, strict=True)
+        beginning = _to_first_word(texts)
+        delimiter = _delimiter(beginning[-1])
+        reader = csv.reader(chain(beginning, texts), delimiter=delimiter, strict=True)
         names = _names(source.name, reader)
         while True:
             number = reader.line_num + 1
@@ -63,7 +63,7 @@ class Table:
                 words = f"The record is not comma-separated: {error}."
                 yield Line(number, None, problem("record-invalid", number, words))
                 continue
-            if cells:
+            if len(cells) > 1 or any(cell.strip() for cell in cells):
                 yield _line(number, names, cells)
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
@@ -88,6 +88,16 @@ def _texts(stream: BinaryIO) -> Iterator[str]:
         yield line.decode(errors="surrogateescape")
 
 
+def _to_first_word(texts: Iterator[str]) -> list[str]:
+    """Return the first line that is not blank, and the blank ones before it."""
+    beginning = [""]
+    for text in texts:
+        beginning.append(text)
+        if text.strip():
+            break
+    return beginning[1:] or beginning
+
+
 def _delimiter(header: str) -> str:
     bare = _QUOTED.sub("", header)
     return max(_DELIMITERS, key=bare.count)
@@ -95,7 +105,7 @@ def _delimiter(header: str) -> str:
 
 def _names(source: str, reader: Iterator[list[str]]) -> list[str]:
     try:
-        header = next(reader, [])
+        header = next((cells for cells in reader if any(map(str.strip, cells))), [])
     except csv.Error as error:
         raise InvalidInput(f"{source}, line 1: the header cannot be read: {error}.") from error
     names = [name.strip() or f"column_{number}" for number, name in enumerate(header, start=1)]

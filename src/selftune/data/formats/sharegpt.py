@@ -59,9 +59,9 @@ class ShareGpt:
         return "messages" not in row or (isinstance(first, dict) and "from" in first)
 
     def read(self, row: Row) -> Row:
-        turns = next((row[key] for key in _LISTS if isinstance(row.get(key), list)), None)
-        if turns is None:
+        if not self.recognizes(row):
             raise InvalidInput("has no list of conversations")
+        turns = next(row[key] for key in _LISTS if isinstance(row.get(key), list))
         messages: list[Row] = []
         if isinstance(row.get("system"), str) and row["system"]:
             messages.append({"role": "system", "content": row["system"]})
