@@ -117,7 +117,7 @@ def block_of_lines(data: bytes, first: int, reader: Reader) -> tuple[Block, list
     plain, rest = plain_rows(lines)
     flat = _flat(plain)
     keys = keys_of_lines(data)
-    odd = _odd_rows(flat) | _repeating(keys, plain)
+    odd = _odd_rows(flat) | _repeating(keys, lines, plain)
     if odd:
         plain = {at: messages for at, messages in plain.items() if at not in odd}
         flat, rest = _flat(plain), sorted(odd.union(rest))
@@ -176,19 +176,12 @@ def _odd_rows(flat: _Flat) -> set[int]:
     return {positions[row] for row in np.flatnonzero(suspect).tolist()}
 
 
-def _repeating(keys: Integers, plain: dict[int, list[Message]]) -> set[int]:
-    """Return the plain rows in which a key stands twice: they have too many."""
-    if not plain:
-        return set()
+def _repeating(keys: Integers, lines: Sequence[bytes], plain: dict[int, list[Message]]) -> set[int]:
+    """Return the plain rows in which a key stands twice."""
     rows = np.fromiter(plain, np.int64, len(plain))
     expected = 1 + 2 * np.fromiter(map(len, plain.values()), np.int64, len(plain))
-    surplus = keys[rows] - expected
-    suspects = np.flatnonzero(surplus)
-    return {
-        at
-        for at, more in zip(rows[suspects].tolist(), surplus[suspects].tolist(), strict=True)
-        if more != sum(message.content.startswith(":") for message in plain[at])
-    }
+    suspects = rows[keys[rows] != expected].tolist()
+    return {at for at in suspects if parse_row(lines[at], 1).problem is not None}
 
 
 def _ends(rows: Sequence[Sequence[Any]]) -> Integers:
