@@ -91,7 +91,7 @@ class Models(NamedTuple):
     """Without one every hard row is kept, and no label is checked."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Case:
     """One row, with what student and teacher said to it."""
 
@@ -135,13 +135,14 @@ def mine(
         ]
         if models.teacher is not None:
             _ask(run, models.teacher, wrong, "teacher")
-        agreed = [
-            case
-            for case in wrong
-            if case.teacher and case.was_checked and judge(case.teacher.text, case.expected)
-        ]
-        hard = wrong if models.teacher is None else agreed
-        suspicious = [case for case in wrong if case.was_checked and case not in agreed]
+        hard: list[_Case] = []
+        suspicious: list[_Case] = []
+        for case in wrong:
+            if models.teacher is None:
+                hard.append(case)
+            elif case.teacher and case.was_checked:
+                agrees = judge(case.teacher.text, case.expected)
+                (hard if agrees else suspicious).append(case)
         write_made(out, [_made(case, models) for case in hard])
         write_made(out, [_made(case, models) for case in suspicious], SUSPICIOUS)
         figures = _Figures(cases, wrong, hard, suspicious)

@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_pays_for_no_answer_twice(
     folder: Path, teacher: Teacher, asking: Asking, means: Means
 ) -> None:
     teacher.delay_seconds = 0.02
-    teacher.faults = [fault for fault in FAULTS for _ in range(2)]
+    teacher.faults = list(FAULTS)
     arguments = command(folder, teacher, "killed")
     known, before = set[str](), 0
     for requests in (15, 45):
