@@ -1,6 +1,9 @@
 """Whatever the bytes, problems come back, each at a line that exists; quick and slow paths agree."""
 
+import gzip
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 from tests.data.corpus import tools
 from tests.data.corpus.parts import ask, chat, dump, preference, say, system
 
+from selftune.core.errors import InvalidInput
 from selftune.data.block import Reader, block_of_lines
+from selftune.data.check import CheckOptions, problems
 from selftune.data.json_rows import parse_row
 from selftune.data.lengths import tokenizer_of
 from selftune.data.problems import Problem, problem
@@ -117,6 +122,28 @@ def quick(data: bytes, method: Method) -> list[Problem]:
     return block_of_lines(data, 1, Reader(method, tokenizer_of("gpt-4.1-mini")))[1]
 
 
+def checked(data: bytes, method: Method | None, suffix: str = ".jsonl") -> list[Problem]:
+    """Find what is wrong with a file, or that nothing knows how to read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"rows{suffix}"
+        path.write_bytes(data)
+        try:
+            return list(problems(path, CheckOptions(method=method, processes=1)))
+        except InvalidInput as error:
+            words = error.message
+        assert str(path) in words
+        return []
+
+
+def assert_explained(found: list[Problem], data: bytes) -> None:
+    """Every problem has its words, its remedy, and a line that is there."""
+    for one in found:
+        assert one.remedy
+        assert one.message
+        assert one.line is None or 1 <= one.line <= data.count(b"\n") + 1
+        one.model_dump_json().encode()
+
+
 def in_order(found: list[Problem]) -> list[str]:
     """Return problems so that they can be compared."""
     return sorted(one.model_dump_json() for one in found)
@@ -191,3 +218,41 @@ def test_a_role_that_stands_twice_is_found_on_the_quick_path(seed: Any, space: s
     twice = f'"role"{space}: "user", "role": "user"'
     data = dump(seed).replace(b'"role": "user"', twice.encode()) + b"\n"
     assert [found.rule for found in quick(data, "supervised")] == ["duplicate-key"]
+
+
+SUFFIXES = st.sampled_from([".jsonl", ".json", ".csv", ".py", ".parquet", ""])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300), METHODS | st.none(), SUFFIXES)
+@example(b'{"messages":[{"role":"user","content":"\\udc00"}]}', None, ".jsonl")
+@example(b"PAR1" * 3, None, ".parquet")
+@example(b"\x1f\x8b\x08\x00" + b"\x00" * 20, None, ".jsonl")
+@example(b"\x28\xb5\x2f\xfd" + b"\x00" * 20, None, ".jsonl")
+@example(b"ARROW1\x00\x00" * 3, None, ".arrow")
+def test_arbitrary_bytes_as_a_file_are_explained(
+    data: bytes, method: Method | None, suffix: str
+) -> None:
+    assert_explained(checked(data, method, suffix), data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ROWS | st.binary(max_size=20), max_size=12), METHODS | st.none(), st.booleans())
+def test_arbitrary_rows_as_a_file_are_explained(
+    rows: list[Any], method: Method | None, is_packed: bool
+) -> None:
+    data = b"".join(dump(row) + b"\n" for row in rows)
+    assert_explained(checked(gzip.compress(data) if is_packed else data, method), data)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SEEDS, min_size=1, max_size=4), st.data())
+def test_a_good_file_with_changed_bytes_is_explained(rows: list[Any], data: st.DataObject) -> None:
+    text = bytearray(b"".join(dump(row) + b"\n" for row in rows))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, max(0, len(text) - 1)))
+        text[at : at + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=6))
+    assert_explained(checked(bytes(text), None), bytes(text))
+    packed = bytearray(gzip.compress(bytes(text), mtime=0))
+    packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    checked(bytes(packed), None)

@@ -28,6 +28,8 @@ from selftune.models import prices
 
 _UPLOADED = ("chat", "preference", "prompt", "item")
 """Shapes that are uploaded as they are."""
+MAX_FILE_BYTES = 512 << 20
+"""OpenAI's limit for one file, where it is not sent in parts."""
 _WORTH_PROCESSES = 64 << 20
 _NEAR_BYTES = 64 << 20
 _ROWS_AT_ONCE = 1000
@@ -159,6 +161,9 @@ class Checking:
 
     def _read(self, opened: Source) -> Iterator[Problem]:
         given = self._options.read
+        if (opened.size or 0) > MAX_FILE_BYTES:
+            words = f"The file has {opened.size:,} bytes; the limit is {MAX_FILE_BYTES:,}."
+            yield problem("file-too-large", None, words)
         if opened.head.startswith(_BYTE_ORDER_MARK):
             yield problem("byte-order-mark", 1)
         container = given.container or container_of(opened)

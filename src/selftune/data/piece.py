@@ -152,7 +152,9 @@ def _content(block: Block, *, has_messages: bool) -> Iterator[Problem]:
     answers = [block.texts[at] for at in at_answers]
     # A text without whitespace at its ends is its own stripped form: the same object.
     for at in [
-        at for at, text in zip(at_answers, answers, strict=True) if text.strip() is not text
+        at
+        for at, text in zip(at_answers, answers, strict=True)
+        if text.strip() is not text and not text.isspace()
     ]:
         line, index = block.place(at)
         yield problem(

@@ -20,6 +20,8 @@ from selftune.data.typed import ASSISTANT, SYSTEM
 
 MIN_EXAMPLES = 10
 """OpenAI refuses training files with fewer."""
+MAX_QUESTIONS = 50_000
+"""OpenAI's limit for the rows of reinforcement training."""
 _FEW_EXAMPLES = 50
 """OpenAI's guide sees improvements from 50 to 100 examples."""
 _LONGEST_LABEL = 100
@@ -108,7 +110,7 @@ class Tally:
 
 def findings(tally: Tally) -> Iterator[Problem]:
     """Yield what the counts say about the data as a whole."""
-    yield from _too_few(tally)
+    yield from _amount(tally)
     yield from _outliers(tally)
     yield from _systems(tally)
     if tally.labels is not None:
@@ -129,7 +131,7 @@ def _sum(first: Counted | None, second: Counted | None, most: int) -> Counted | 
     return first if len(first) <= most else None
 
 
-def _too_few(tally: Tally) -> Iterator[Problem]:
+def _amount(tally: Tally) -> Iterator[Problem]:
     if tally.method == "evaluation" or not tally.rows:
         return  # that there are no rows, another rule says
     if tally.rows < MIN_EXAMPLES:
@@ -140,6 +142,9 @@ def _too_few(tally: Tally) -> Iterator[Problem]:
         yield problem("too-few-examples", None, words)
     elif tally.rows < _FEW_EXAMPLES:
         yield problem("few-examples", None, f"The file has {tally.rows} examples.")
+    elif tally.method == "reinforcement" and tally.rows > MAX_QUESTIONS:
+        words = f"The file has {tally.rows:,} examples; the limit is {MAX_QUESTIONS:,}."
+        yield problem("too-many-examples", None, words)
 
 
 def _outliers(tally: Tally) -> Iterator[Problem]:
@@ -176,10 +181,18 @@ def _labels(labels: Counted, rows: int) -> Iterator[Problem]:
     median, most = counts[len(counts) // 2 if len(counts) > 2 else 0], counts[-1]
     for label, (count, line) in sorted(labels.items(), key=lambda seen: seen[1][1]):
         if count == most and most >= _IMBALANCE * median:
-            words = f"The answer {label[:40]!r} stands in {count:,} of {rows:,} rows; the median answer in {median:,}"
+            words = f"The answer {_shown(label)} stands in {count:,} of {rows:,} rows; the median answer in {median:,}"
             yield problem("label-imbalance", line, words)
         if count < _RARE:
-            yield problem("label-rare", line, f"The answer {label[:40]!r} has {count} example(s)")
+            yield problem("label-rare", line, f"The answer {_shown(label)} has {count} example(s)")
+
+
+def _shown(label: str) -> str:
+    """Return an answer as a problem may show it: not if it holds what nobody may read."""
+    from selftune.data.content import find_content  # its libraries take half a second to load
+
+    found = find_content([label])
+    return f"with {found[0].kind}" if found else repr(label[:40])
 
 
 def _spellings(labels: Counted) -> Iterator[Problem]:
@@ -188,5 +201,5 @@ def _spellings(labels: Counted) -> Iterator[Problem]:
         form = " ".join(label.casefold().split()).rstrip(".!")
         other = first.setdefault(form, label)
         if other != label:
-            words = f"The answers {other[:40]!r} and {label[:40]!r} differ only in spelling"
+            words = f"The answers {_shown(other)} and {_shown(label)} differ only in spelling"
             yield problem("label-spelling", line, words)

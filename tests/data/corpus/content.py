@@ -133,6 +133,12 @@ LABELS = (
         ("label-rare", 83, None),
     ),
     case(
+        "a label that is a password",
+        labelled({"lost": 30, "found": 30, SECRETS["password or key"]: 1}),
+        ("label-rare", 61, None),
+        ("secret", 61, 3),
+    ),
+    case(
         "a label in capitals",
         labelled({"lost": 30, "found": 30, "Lost": 10}),
         ("label-spelling", 61, None),

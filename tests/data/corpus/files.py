@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 import zipfile
+from collections.abc import Iterator
 
 from tests.data.corpus.parts import (
     among,
@@ -19,6 +20,7 @@ from tests.data.corpus.parts import (
     lines,
     row_case,
     say,
+    sentence,
 )
 
 MEGABYTE = 1_000_000
@@ -55,6 +57,12 @@ def database() -> bytes:
         connection.close()
 
 
+def questions(count: int) -> Iterator[dict[str, object]]:
+    """Yield reinforcement rows that share no words but numbers."""
+    for at in range(count):
+        yield chat(ask(f"who{at} lost{at}"), reference_answer=f"nobody{at}")
+
+
 def packed(data: bytes) -> bytes:
     """Return data in gzip, the same bytes every time."""
     return gzip.compress(data, mtime=0)
@@ -78,6 +86,18 @@ FILES = (
     case("9 preferences", lines(good_preferences(9)), ("too-few-examples", None, None), method="dpo"),
     case("10 rows", lines(good_chats(10)), ("few-examples", None, None)),
     case("49 rows", lines(good_chats(49)), ("few-examples", None, None)),
+    case(
+        "50,001 questions",
+        lambda: lines(questions(50_001)),
+        ("too-many-examples", None, None),
+        method="reinforcement",
+    ),
+    case(
+        "60,000 questions",
+        lambda: lines(questions(60_000)),
+        ("too-many-examples", None, None),
+        method="reinforcement",
+    ),
     case("a byte order mark", b"\xef\xbb\xbf" + GOOD, ("byte-order-mark", 1, None)),
     case(
         "a byte order mark and Windows line ends",
@@ -156,6 +176,26 @@ OTHER_FILES = (
         ("needs-converting", None, None),
     ),
     case(
+        "rows of ShareGPT",
+        lines(
+            {
+                "conversations": [
+                    {"from": "human", "value": sentence(2 * at)},
+                    {"from": "gpt", "value": sentence(2 * at + 1)},
+                ]
+            }
+            for at in range(54)
+        ),
+        ("needs-converting", None, None),
+    ),
+    case(
+        "rows of Alpaca",
+        lines(
+            {"instruction": sentence(2 * at), "output": sentence(2 * at + 1)} for at in range(54)
+        ),
+        ("needs-converting", None, None),
+    ),
+    case(
         "a line of 50 MB",
         lambda: among(ROW.replace(b"violet", b"violet " * 7 * MEGABYTE)),
         ("example-too-long", 7, None),
@@ -180,13 +220,13 @@ OTHER_FILES = (
         ("system-inconsistent", 7, None),
     ),
     case(
-        "100,000 blank lines",
-        lambda: GOOD + b"\n" * 100_000,
-        *[("line-blank", line, None) for line in range(55, 100_055)],
+        "10,000 blank lines",
+        lambda: GOOD + b"\n" * 10_000,
+        *[("line-blank", line, None) for line in range(55, 10_055)],
     ),
     case(
-        "100,000 keys",
-        lambda: among(dump(chat(ask(), say()) | {f"key {at}": at for at in range(100_000)})),
+        "10,000 keys",
+        lambda: among(dump(chat(ask(), say()) | {f"key {at}": at for at in range(10_000)})),
         ("unknown-key", 7, None),
     ),
 )
