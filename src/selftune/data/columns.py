@@ -60,7 +60,8 @@ def table_of(rows: Iterable[Row]) -> "pyarrow.Table":
     """
     arrow = load_arrow("A file of columns")
     try:
-        return arrow.Table.from_pylist(list(rows))
+        # `Table.from_pylist` would keep the keys of the first row only.
+        return arrow.Table.from_struct_array(arrow.array(list(rows)))
     except arrow.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise InvalidInput(

@@ -89,9 +89,12 @@ class _Conversion:
 
     def rows(self, options: ReadOptions) -> Iterator[Row]:
         """Yield what can be written; after the first bad row nothing, unless bad rows are skipped."""
+        told = -1
         for line in lines_of(self._source, options):
-            self._watch(self._source.position, self._source.size)
             self.seen += 1
+            if self._source.position != told:
+                told = self._source.position
+                self._watch(told, self._source.size)
             if line.problem is not None:
                 self._note(line.problem)
             if line.row is None:

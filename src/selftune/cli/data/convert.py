@@ -69,7 +69,8 @@ def convert(
     _show_problems(done.problems)
     left_out = f", {done.skipped:,} left out" if done.skipped else ""
     shown = "" if out == "-" else f" -> {escape(done.target)}"
-    err.print(f"{done.rows:,} rows{left_out}: {escape(done.source)}{shown}", soft_wrap=True)
+    count = f"{done.rows:,} row{'s' if done.rows != 1 else ''}"
+    err.print(f"{count}{left_out}: {escape(done.source)}{shown}", soft_wrap=True)
 
 
 def _show_problems(problems: "tuple[Problem, ...]") -> None:

@@ -38,9 +38,9 @@ class Table:
 
     def recognizes(self, source: Source) -> bool:
         head = source.head.removeprefix(_BYTE_ORDER_MARK)
-        if not head or b"\0" in head or head.lstrip().startswith(_NOT_A_TABLE):
-            return False
         header = head.partition(b"\n")[0].decode(errors="replace")
+        if not head or "\0" in header or head.lstrip().startswith(_NOT_A_TABLE):
+            return False
         is_separated = any(delimiter in header for delimiter in _DELIMITERS)
         return source.suffix in self.suffixes or (
             is_separated and "=" not in header and source.suffix not in _OTHER_SUFFIXES
@@ -68,12 +68,16 @@ class Table:
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
         text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
-        writer, names, count = csv.writer(text, lineterminator="\n"), list[str](), 0
+        plain = csv.writer(text, lineterminator="\n")
+        quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        names, count = list[str](), 0
         for row in rows:
             if not names:
                 names = list(row)
-                writer.writerow(names)
-            writer.writerow(_cells(names, row))
+                plain.writerow(names)
+            cells = _cells(names, row)
+            # The library leaves a lone carriage return bare, and would not read it again.
+            (quoting if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
             count += 1
         text.detach()
         return count
