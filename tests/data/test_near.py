@@ -1,6 +1,7 @@
 """Near-duplicates against brute force: none is wrong, none is missed."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
 from selftune.data import candidates
-from selftune.data.near import clusters, near_pairs, near_pairs_between
+from selftune.data.near import Pair, clusters, near_pairs, near_pairs_between
 from selftune.data.words import normal_form, similarity
 
 texts = st.lists(
@@ -32,6 +33,14 @@ def clusters_by_hand(texts: list[str], threshold: float) -> list[int]:
         low, high = sorted((found[i], found[j]))
         found = [low if each == high else each for each in found]
     return found
+
+
+def found_or_spared(found: list[Pair], wanted: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return the wanted pairs without those that need not be listed: both are in ten others."""
+    ours = Counter(pair.first for pair in found)
+    theirs = Counter(pair.second for pair in found)
+    listed = {(pair.first, pair.second) for pair in found}
+    return {(i, j) for i, j in wanted if (i, j) in listed or ours[i] < 10 or theirs[j] < 10}
 
 
 def made_up(seed: int, rows: int, vocabulary: int, longest: int) -> list[str]:
@@ -80,7 +89,9 @@ def test_pairs_between_two_sides_are_what_brute_force_finds(
         if similarity(form, other) >= threshold
     }
     found = near_pairs_between(ours, theirs, threshold)
-    assert [(pair.first, pair.second) for pair in found] == sorted(wanted)
+    assert [(pair.first, pair.second) for pair in found] == sorted(
+        set(found_or_spared(found, wanted))
+    )
 
 
 @pytest.fixture
@@ -108,7 +119,7 @@ def test_no_text_of_any_size_is_missed_in_the_piles(
         if similarity(form, other) >= threshold
     }
     found = near_pairs_between(ours, theirs, threshold)
-    assert {(pair.first, pair.second) for pair in found} == wanted
+    assert {(pair.first, pair.second) for pair in found} == found_or_spared(found, wanted)
 
 
 @settings(max_examples=25)
@@ -125,6 +136,14 @@ def test_a_million_equal_pairs_cost_no_million_pairs() -> None:
     assert len(near_pairs(texts)) == len(texts) - 1
     assert set(clusters(texts)) == {0}
     assert len(near_pairs_between(texts, texts)) == 1
+
+
+def test_a_pattern_on_both_sides_costs_few_pairs() -> None:
+    ours = [f"my order number {n} has not come and i want my money back" for n in range(2_000)]
+    theirs = [text.replace("order", "parcel") for text in ours]
+    found = near_pairs_between(ours, theirs)
+    assert {pair.first for pair in found} == {pair.second for pair in found} == set(range(2_000))
+    assert len(found) <= 40_000
 
 
 def test_rows_of_one_pattern_are_one_cluster() -> None:

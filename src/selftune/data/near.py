@@ -24,6 +24,8 @@ from selftune.data.word_sets import (
 
 THRESHOLD = 0.8
 """Share of words in common from which two texts are near: one word of ten may differ."""
+_PARTNERS = 10
+"""Pairs of a text across sides that are listed in any case."""
 LOWEST_THRESHOLD = 0.5
 """Below, half of the words differ, and most texts about one thing would be near."""
 
@@ -69,9 +71,10 @@ def near_pairs(
 def near_pairs_between(
     texts: Sequence[str], others: Sequence[str], threshold: float = THRESHOLD
 ) -> list[Pair]:
-    """Return every near pair of a text (`first`) and one of the others (`second`).
+    """Return near pairs of a text (`first`) and one of the others (`second`).
 
-    Where several texts of one side have the same normal form, the first of them stands for all.
+    Every text that is near to one of the other side is in a pair; a pair is left out only where both
+    are in ten others. Where texts of one side have the same normal form, the first stands for all.
     """
     sets = sets_of([*texts, *others])
     count = len(texts)
@@ -88,8 +91,8 @@ def near_pairs_between(
 class _Links:
     """Near pairs of forms that were found so far, and the clusters that they make.
 
-    With `sides` (which forms are on one side, which on the other) it keeps every pair across them;
-    without, only pairs that connect two clusters.
+    With `sides` (which forms are on one side, which on the other) it keeps pairs across them; without,
+    only pairs that connect two clusters.
     """
 
     def __init__(self, sets: WordSets, threshold: float, sides: Sides | None = None) -> None:
@@ -104,6 +107,7 @@ class _Links:
         self.kept: list[tuple[int, int, float]] = []
         self._cluster = np.arange(len(self.sizes))
         self._sketches = sketches(sets)
+        self._partners = np.zeros(len(self.sizes), dtype=np.int64)
         self._known: set[tuple[int, int]] = set()
 
     def find(self) -> "_Links":
@@ -125,6 +129,7 @@ class _Links:
         else:
             here, there = self.sides
             worth = ((here[i] & there[j]) | (here[j] & there[i])) & (i != j)
+            worth &= np.minimum(self._partners[i], self._partners[j]) < _PARTNERS
         worth &= self.sets.kinds[i] == self.sets.kinds[j]
         i, j, at = i[worth], j[worth], np.flatnonzero(worth)
         apart = np.bitwise_count(self._sketches[i] ^ self._sketches[j]).sum(axis=1, dtype=np.int64)
@@ -153,9 +158,12 @@ class _Links:
     def _is_news(self, i: int, j: int) -> bool:
         """Return whether a pair says something; join its clusters."""
         if self.sides is not None:
-            known = (i, j) in self._known
+            if (i, j) in self._known or min(self._partners[i], self._partners[j]) >= _PARTNERS:
+                return False
             self._known.add((i, j))
-            return not known
+            self._partners[i] += 1
+            self._partners[j] += 1
+            return True
         a, b = self._root(i), self._root(j)
         self._cluster[max(a, b)] = min(a, b)
         return a != b
