@@ -63,6 +63,11 @@ _CARD = re.compile(
 """Length and first digits of the cards of the great networks."""
 _FEWEST_DIGITS = 9
 """Fewest digits of any number that is looked for."""
+_FEWEST_TOGETHER = 5
+"""Fewest digits in eight characters of it."""
+_AROUND = np.arange(-2, 4)
+"""Groups of four characters, from the first of two, that are near."""
+_ALL_FOUR = np.uint32(0x01010101)
 
 
 def _is_card(text: str) -> bool:
@@ -174,19 +179,26 @@ def _numbers(joined: Joined) -> Iterator[Finding]:
 
 
 def _digit_runs(joined: Joined) -> Iterator[tuple[int, int]]:
-    """Yield the pieces of the buffer that may hold a number: 9 digits in 24 bytes and around it."""
+    """Yield the pieces of the buffer that may hold a number, with what is around them.
+
+    A number has eleven characters or more that are digits or signs between them, so that two groups
+    of four, counted from the buffer's beginning, lie in it; and nine digits are near.
+    """
     found = [np.empty(0, np.int64)]
-    for position, window in joined.windows(overlap=16):
-        whole = window[: len(window) // 8 * 8]
-        digits = np.bitwise_count(((whole - np.uint8(48)) < 10).view(np.uint64))
-        close = digits[:-2] + digits[1:-1]
-        close += digits[2:]
-        found.append(np.flatnonzero(close >= _FEWEST_DIGITS) * 8 + position)
+    for position, window in joined.windows(overlap=24):
+        fours = window[: len(window) // 4 * 4]
+        inside = ((fours - np.uint8(32)) < 26).view(np.uint32) == _ALL_FOUR  # from space to 9
+        at = np.flatnonzero(inside[:-1] & inside[1:])
+        digits = np.bitwise_count(((fours - np.uint8(48)) < 10).view(np.uint32))
+        at = at[digits[at] + digits[at + 1] >= _FEWEST_TOGETHER]
+        near = digits[np.clip(at[:, None] + _AROUND, 0, len(digits) - 1)].sum(axis=1)
+        at_edge = (at < -_AROUND[0]) | (at > len(digits) - 1 - _AROUND[-1])
+        found.append(at[(near >= _FEWEST_DIGITS) | at_edge] * 4 + position)
     blocks = np.concatenate(found)
     if len(blocks):
         gaps = np.flatnonzero(np.diff(blocks) > 2 * _REACH)
         begins = np.append(blocks[0], blocks[gaps + 1]) - _REACH
-        ends = np.append(blocks[gaps], blocks[-1]) + 24 + _REACH
+        ends = np.append(blocks[gaps], blocks[-1]) + 8 + _REACH
         yield from zip(np.maximum(begins, 0).tolist(), ends.tolist(), strict=True)
 
 
