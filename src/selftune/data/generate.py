@@ -5,6 +5,7 @@ the seed. So a run that was killed begins again, finds its answers in the journa
 """
 
 from collections import Counter
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +19,11 @@ from selftune.data.synthesis.outputs import Made, Outcome, write_made, write_rep
 from selftune.data.synthesis.prompting import version_of
 from selftune.data.synthesis.run import Asking, Means, Progress, Run, plan_of
 from selftune.data.synthesis.terms import terms_note
-from selftune.models.answers import Answer, load_json
+from selftune.models.answers import Answer, load_structured
 
 __all__ = ["Generated", "Generation", "Round", "generate"]
+_MOST_WASTED = 8
+"""So many answers without one example: something is wrong with how the teacher is asked."""
 _DRY_ROUNDS = 3
 _DRY_SHARE = 0.05
 """A teacher of whose examples fewer are new, for so many rounds, has nothing more to say."""
@@ -104,7 +107,8 @@ class _Work:
 
     def do_round(self) -> None:
         """Ask for what is missing, and keep what is new of it."""
-        orders = self._orders.next_round(self._texts, self._per_label)
+        usable = sum(part.requests for part in self._rounds) - self._unusable.total()
+        orders = self._orders.next_round(self._texts, self._per_label, usable)
         questions = [order.asked for order in orders]
         answers = self._run.ask(self._asking.endpoint, questions, "requests")
         examples = [
@@ -128,7 +132,7 @@ class _Work:
         if answer.status != "answered":
             self._unusable[answer.status] += 1
             return []
-        found = load_json(answer.text)
+        found = load_structured(answer.text)
         entries = found.get("examples") if isinstance(found, dict) else None
         if not isinstance(entries, list):
             self._unusable["malformed"] += 1
@@ -187,13 +191,26 @@ class _Work:
         last = self._rounds[-_DRY_ROUNDS:]
         asked = sum(part.requests for part in last) * self._wanted.per_request
         kept = sum(part.kept for part in last)
-        if self._run.stopped is None and len(last) == _DRY_ROUNDS and kept < _DRY_SHARE * asked:
+        if self._run.stopped is not None or len(self.made) >= self._wanted.count:
+            return
+        empty = takewhile(lambda part: part.written == 0, reversed(self._rounds))
+        wasted = sum(part.requests for part in empty)
+        if wasted >= _MOST_WASTED:
+            self._run.stopped = (
+                f"None of the last {wasted} answers could be used ({self._faults()}). "
+                "Look at --max-tokens where answers are cut, at --json-mode where they are "
+                "malformed, and at the task; then give another --out."
+            )
+        elif len(last) == _DRY_ROUNDS and kept < _DRY_SHARE * asked:
             self._run.stopped = (
                 f"In the last {_DRY_ROUNDS} rounds only {kept} of about {asked} examples could be "
-                f"used: the teacher has little new to say. {len(self.made)} were kept; see "
-                "report.json for why others were not. Change the task, the seeds or the teacher, "
-                "and give another --out."
+                f"used ({self._faults()}): the teacher has little new to say. {len(self.made)} were "
+                "kept. Change the task, the seeds or the teacher, and give another --out."
             )
+
+    def _faults(self) -> str:
+        counts = self._unusable + self._dropped
+        return ", ".join(f"{times} {what}" for what, times in counts.most_common(3))
 
     def outcome(self) -> Generated:
         """Return the report."""

@@ -31,7 +31,7 @@ from selftune.data.synthesis.run import Asking, Means, Progress, Run, body_of, p
 from selftune.data.synthesis.schemas import object_of, strings
 from selftune.data.synthesis.terms import terms_note
 from selftune.data.words import normal_form, words
-from selftune.models.answers import Answer, Question, load_json, question
+from selftune.models.answers import Answer, Question, load_structured, question
 
 
 class Paraphrasing(Record):
@@ -191,7 +191,7 @@ class _Work:
         if answer.status != "answered":
             self.unusable[answer.status] += 1
             return []
-        found = load_json(answer.text)
+        found = load_structured(answer.text)
         texts = found.get("paraphrases") if isinstance(found, dict) else None
         if not isinstance(texts, list):
             self.unusable["malformed"] += 1

@@ -4,13 +4,16 @@ An answer that cannot be used is a value of its own, never an empty text.
 """
 
 import json
+import re
 from typing import Any, Literal
 
 from pydantic import Field
 
 from selftune.core.canonical import fingerprint
 from selftune.core.records import Record, Usage
+from selftune.models.tokens import content_text
 
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
 Status = Literal["answered", "refused", "cut", "malformed", "rejected", "failed"]
 """`refused`: the model or a filter declines. `cut`: the limit of tokens ended it. `malformed`: JSON
 was asked for and something else came. `rejected`: the endpoint does not accept the request.
@@ -59,9 +62,10 @@ def read_completion(asked: Question, text: str) -> Answer:
     """
     body = load_json(text)
     choice = _first_choice(body)
+    said = content_text(choice["message"])
     message = choice["message"]
-    content = message.get("content")
-    said = content if isinstance(content, str) else ""
+    if isinstance(message.get("content"), list):
+        message = message | {"content": said}
     status, reason = _judge(asked, choice, said)
     return Answer(
         key=asked.key,
@@ -91,6 +95,20 @@ def load_json(text: str) -> Any:
         raise ValueError("The JSON is nested too deeply.") from error
 
 
+def load_structured(text: str) -> Any:
+    """Return the JSON value of an answer that was asked for as JSON.
+
+    Servers without structured output let models think aloud before it, and fence it as code.
+
+    Raises:
+        ValueError: there is no JSON value, or something else beside it.
+
+    """
+    text = text.rpartition("</think>")[2].strip()
+    fenced = _FENCE.fullmatch(text)
+    return load_json(text if fenced is None else fenced[1])
+
+
 def _first_choice(body: Any) -> dict[str, Any]:
     choices = body.get("choices") if isinstance(body, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -116,7 +134,7 @@ def _judge(asked: Question, choice: dict[str, Any], said: str) -> tuple[Status, 
 
 def _is_json(text: str) -> bool:
     try:
-        load_json(text)
+        load_structured(text)
     except ValueError:
         return False
     return True

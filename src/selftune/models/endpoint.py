@@ -212,11 +212,14 @@ class _Asking:
         from openai import APIConnectionError, APIError
 
         try:
-            async with pace.slot():
+            async with pace.slot(), asyncio.timeout(self._limits.timeout_seconds):
                 text = await _post(client, asked)
             answer = read_completion(asked, text)
             pace.grow()
             return answer
+        except TimeoutError:
+            reason = f"No answer came within {self._limits.timeout_seconds:g} seconds."
+            return _Again(reason, wait, unheard=True)
         except APIConnectionError as error:
             reason = f"{error.message} ({type(error.__cause__).__name__})"
             return _Again(reason, wait, unheard=not _was_never_sent(error))

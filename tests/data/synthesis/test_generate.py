@@ -13,7 +13,7 @@ from selftune.core.errors import InvalidInput
 from selftune.data.generate import Generation, generate
 from selftune.data.rows import prompt_text
 from selftune.data.synthesis.budget import Budget
-from selftune.data.synthesis.labels import Label
+from selftune.data.synthesis.labels import Label, labels_of
 from selftune.data.synthesis.run import Asking, Means
 
 LABELS = tuple(Label(name=name, description=f"about {name}") for name in ("red", "green", "blue"))
@@ -122,14 +122,43 @@ def test_what_has_the_wrong_shape_is_counted_and_not_kept(
         "[]",
         '{"examples": [{"text": "", "label": "red"}, {"text": "a"}, 7, null]}',
         '{"examples": [{"text": "somewhere over", "label": "violet"}]}',
+        None,
     ]
-    teacher.reply = lambda body: broken.pop() if broken else reply_by_schema(body)
-    teacher.faults = ["refusal", "malformed", "too long"]
-    outcome = generate(tmp_path, asking, wish(), means)
+    teacher.reply = lambda body: (broken and broken.pop()) or reply_by_schema(body)
+    teacher.faults = ["", "refusal", "malformed", "too long"]
+    one_by_one = means.model_copy(
+        update={"limits": means.limits.model_copy(update={"concurrency": 1})}
+    )
+    outcome = generate(tmp_path, asking, wish(), one_by_one)
     assert outcome.rows == 30
     assert outcome.unusable.keys() >= {"refused", "malformed", "cut"}
     assert outcome.dropped["a label that is not in the list"] == 1
     assert outcome.dropped["empty or without its fields"] == 4
+
+
+def test_a_teacher_of_whose_answers_none_is_of_use_is_not_paid_for_long(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    teacher.faults = ["too long"] * 100
+    wanted = wish().model_copy(update={"count": 1000})
+    outcome = generate(tmp_path, asking, wanted, means)
+    assert outcome.stopped is not None
+    assert "--max-tokens" in outcome.stopped
+    assert len(teacher.requests) <= 8
+
+
+def test_thinking_aloud_and_fences_are_no_harm(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    teacher.reply = lambda body: f"<think>so?</think>\n```json\n{reply_by_schema(body)}\n```"
+    assert generate(tmp_path, asking, wish(), means).unusable == {}
+
+
+def test_labels_can_be_the_answers_of_the_seeds() -> None:
+    rows = [chat(f"message {number}", ("red", "blue")[number % 2]) for number in range(8)]
+    assert [label.name for label in labels_of(rows)] == ["red", "blue"]
+    with pytest.raises(InvalidInput, match="no closed set"):
+        labels_of([chat("a", "one"), chat("b", "two"), chat("c", "three")])
 
 
 def test_an_endpoint_without_schemas_is_told_apart(

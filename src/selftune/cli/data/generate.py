@@ -38,6 +38,9 @@ class WhatOptions:
     seeds: Annotated[
         str | None, typer.Option(help="Real examples, any source. Their system message is kept.")
     ] = None
+    labels_from_seeds: Annotated[
+        bool, typer.Option("--labels-from-seeds", help="The seeds' answers are the labels.")
+    ] = False
     test: Test = None
     per_request: Annotated[
         int, typer.Option(min=1, max=100, help="Examples that one request asks for.")
@@ -49,7 +52,7 @@ class WhatOptions:
         from selftune.core.errors import InvalidInput
         from selftune.data.generate import Generation
         from selftune.data.read import read_rows
-        from selftune.data.synthesis.labels import read_labels
+        from selftune.data.synthesis.labels import labels_of, read_labels
 
         try:
             task = self.task.read_text(encoding="utf-8").strip()
@@ -59,11 +62,13 @@ class WhatOptions:
             raise InvalidInput(
                 f"The task {str(self.task)!r} is empty: say what the model has to do."
             )
+        seeds = rows_of(self.seeds, reading)
+        labels = read_labels(self.labels) if self.labels else ()
         return Generation(
             task=task,
             count=self.count,
-            labels=read_labels(self.labels) if self.labels else (),
-            seeds=rows_of(self.seeds, reading),
+            labels=labels_of(seeds) if self.labels_from_seeds else labels,
+            seeds=seeds,
             test=tuple(read_rows(self.test)) if self.test else (),
             system=system_alone(reading),
             seed=self.seed,

@@ -4,6 +4,7 @@ The worst case of a question is its prompt and its limit of tokens; of an attemp
 answered, the same. Prices are US dollars for 1,000,000 tokens.
 """
 
+from math import ceil
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -52,6 +53,8 @@ class Account:
         self._is_batch = is_batch
         self._rates: dict[str, tuple[float | None, float | None]] = {}
         self._most: dict[str, tuple[str, Tokens]] = {}
+        self._stretch = 1.0
+        """How many more tokens the endpoint counted than we did, at most: its own may be smaller."""
         self.reload()
 
     def reload(self) -> None:
@@ -77,7 +80,8 @@ class Account:
 
     def allows(self, asked: Question) -> bool:
         """Return whether the question fits into the budget, whatever its answer costs."""
-        most, model = most_tokens(asked), str(asked.body["model"])
+        prompt, completion = most_tokens(asked)
+        most, model = Tokens(ceil(prompt * self._stretch), completion), str(asked.body["model"])
         tokens, dollars = self._budget.tokens, self._budget.dollars
         if tokens is not None and self._tokens + sum(most) > tokens:
             return False
@@ -94,6 +98,7 @@ class Account:
         """Write what became of the question."""
         model, most = self._most.pop(asked.key, (str(asked.body["model"]), most_tokens(asked)))
         used = _used(asked, answer)
+        self._stretch = max(self._stretch, used.prompt / most.prompt)
         self._journal.settle(answer, used)
         self._add(model, most, answer.unheard - 1)
         self._add(model, used)

@@ -8,6 +8,7 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.data.rows import Row, answer_text
 
 
 class Label(Record):
@@ -49,6 +50,22 @@ def read_labels(source: str) -> tuple[Label, ...]:
     if len(labels) < 2:
         raise InvalidInput(f"{source!r} has {len(labels)} label(s), and there must be two or more.")
     return tuple(labels)
+
+
+def labels_of(rows: Sequence[Row]) -> tuple[Label, ...]:
+    """Return the answers of rows as labels, in the order that they first come.
+
+    Raises:
+        InvalidInput: they are no closed set: most answers come only once.
+
+    """
+    counts = Counter(answer for row in rows if (answer := answer_text(row).strip()))
+    if len(counts) < 2 or 2 * len(counts) > counts.total():
+        raise InvalidInput(
+            f"The {counts.total()} answers of the seeds are {len(counts)} different ones, and so no "
+            "closed set of labels: leave out --labels-from-seeds, or give --labels."
+        )
+    return tuple(Label(name=name) for name in counts)
 
 
 def _parsed(text: str, source: str) -> Iterable[Label]:

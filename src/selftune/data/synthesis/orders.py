@@ -23,6 +23,9 @@ from selftune.models.answers import Question, question
 
 _ROUND = 32
 """Requests of one round. Larger rounds wait less, smaller ones steer better."""
+_FIRST_ROUND = 4
+"""Requests of the first, and for each usable answer of a later one: little is spent when something
+is wrong."""
 _SEEDS_SHOWN = 6
 _TAKEN_SHOWN = 12
 _TAKEN_FROM = 200
@@ -74,10 +77,10 @@ class Orders:
         self._label_of = {n: plain_label(answer_text(self._seed(n))) for n in self._seeds}
         self.seeds_left_out = len(wanted.seeds) - len(self._seeds)
 
-    def next_round(self, texts: Sequence[str], per_label: Counter[str]) -> list[Order]:
-        """Return requests for what is missing, given what was kept so far."""
+    def next_round(self, texts: Sequence[str], per_label: Counter[str], usable: int) -> list[Order]:
+        """Return requests for what is missing, given what was kept and how many answers had use."""
         missing, size = self._wanted.count - len(texts), self._wanted.per_request
-        number = min(_ROUND, ceil(missing / size))
+        number = min(_ROUND, _FIRST_ROUND * max(1, usable), ceil(missing / size))
         if self._is_batch:
             number = ceil(missing * _BATCH_SURPLUS / size)
         have = per_label.copy()
@@ -102,6 +105,7 @@ class Orders:
         messages = messages_of(
             "generate",
             task=self._wanted.task,
+            system="\n".join(message["content"] for message in system_of(self._wanted)),
             labels=[label.model_dump() for label in self._wanted.labels],
             wanted=[part.model_dump() for part in want],
             count=count,
@@ -132,7 +136,8 @@ def system_of(wanted: Generation) -> list[dict[str, Any]]:
         [message for message in row.get("messages", ()) if message.get("role") in SYSTEM_ROLES]
         for row in wanted.seeds
     ]
-    return shared[0] if shared and all(found == shared[0] for found in shared) else []
+    is_one = shared and all(found == shared[0] for found in shared)
+    return [said for said in shared[0] if isinstance(said.get("content"), str)] if is_one else []
 
 
 def _as_example(row: Row) -> dict[str, str]:
