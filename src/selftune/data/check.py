@@ -138,7 +138,7 @@ class Checking:
 
         """
         for found in self._all():
-            yield found.model_copy(update={"file": self.name})
+            yield found if found.file else found.model_copy(update={"file": self.name})
 
     def _all(self) -> Iterator[Problem]:
         size = None
@@ -204,7 +204,7 @@ class Checking:
         if processes is None:
             is_large = opened.size is None or opened.size >= _WORTH_PROCESSES
             processes = os.cpu_count() or 1 if is_large else 1
-        yield from check_pieces(lines, self._task(), processes)
+        yield from check_pieces(lines, self._task(), processes, opened.plain_path)
 
     def _converted(self, opened: Source) -> Iterator[Piece]:
         """Read rows of other shapes as chats."""
@@ -215,14 +215,10 @@ class Checking:
             yield check_rows(some, self._task())
 
     def _repeats(self) -> Iterator[Problem]:
-        for repeat in self._keys.repeats():
-            if repeat.is_same:
-                yield problem(
-                    "duplicate-row", repeat.line, f"says the same as line {repeat.earlier}"
-                )
-            else:
-                words = f"has the prompt of line {repeat.earlier} and another answer"
-                yield problem("contradictory-answers", repeat.line, words)
+        for line, earlier, is_same in self._keys.repeats():
+            rule = "duplicate-row" if is_same else "contradictory-answers"
+            words = "says the same as line {}" if is_same else "answers otherwise than line {}"
+            yield problem(rule, line, words.format(earlier), file=self.name)
 
     def _near(self) -> Iterator[Problem]:
         """Read the source again, and compare what its rows ask and answer."""

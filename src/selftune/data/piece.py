@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from io import BytesIO
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,13 @@ class Piece(NamedTuple):
     tally: Tally
 
 
-def check_pieces(lines: Iterator[Lines], task: Task, processes: int) -> Iterator[Piece]:
-    """Check pieces of a file, in order, in this process or in several."""
+def check_pieces(
+    lines: Iterator[Lines], task: Task, processes: int, path: Path | None = None
+) -> Iterator[Piece]:
+    """Check pieces of a stream, in order, in this process or in several.
+
+    Where the stream is a file, its path saves sending bytes between processes.
+    """
     if processes == 1:
         reader = _reader(task)
         for some in lines:
@@ -62,7 +68,11 @@ def check_pieces(lines: Iterator[Lines], task: Task, processes: int) -> Iterator
     with ProcessPoolExecutor(processes, get_context(method), _start, (task,)) as pool:
         waiting: deque[Future[Piece]] = deque()
         for some in lines:
-            waiting.append(pool.submit(_check_in_child, some))
+            if path is not None and not some.is_too_long:
+                place = (path, some.offset, len(some.data), some.first)
+                waiting.append(pool.submit(_check_place, *place))
+            else:
+                waiting.append(pool.submit(_check_in_child, some))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
         while waiting:
@@ -102,6 +112,12 @@ def _check_in_child(lines: Lines) -> Piece:
 
 def _reader(task: Task) -> Reader:
     return Reader(task.method, tokenizer_of(task.model))
+
+
+def _check_place(path: Path, offset: int, size: int, first: int) -> Piece:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return _check_in_child(Lines(file.read(size), first))
 
 
 def _prepare(tokenizer: Tokenizer) -> None:

@@ -53,11 +53,17 @@ def rules() -> dict[str, Rule]:
 
 
 def problem(
-    rule: str, line: int | None, message: str = "", *, message_index: int | None = None
+    rule: str,
+    line: int | None,
+    message: str = "",
+    *,
+    message_index: int | None = None,
+    file: str = "",
 ) -> Problem:
     """Return a breach of a rule; without a message it says what the rule says."""
     known = rules()[rule]
     return Problem(
+        file=file,
         line=line,
         message_index=message_index,
         rule=rule,

@@ -51,9 +51,15 @@ class Source:
     @property
     def is_dataset(self) -> bool:
         """Whether it names a data set, not a stream of bytes: `hf:…`, or a folder."""
+        is_on_hub = self.location.startswith(DATASET_PREFIX) and not self.is_url
+        return is_on_hub or self.is_folder
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of this machine."""
         if self.location == STANDARD_INPUT or self.is_url:
             return False
-        return self.location.startswith(DATASET_PREFIX) or Path(self.location).is_dir()
+        return Path(self.location).is_dir()
 
     @property
     def suffix(self) -> str:
@@ -87,11 +93,19 @@ class Source:
             return None
         return Path(self.location).stat().st_size
 
+    @property
+    def plain_path(self) -> Path | None:
+        """The path that holds the very bytes of the stream, where there is one."""
+        stream = self.stream
+        del stream  # opening it tells whether it is packed
+        is_file = self.size is not None and Path(self.location).is_file()
+        return Path(self.location) if is_file and not self._is_packed else None
+
     def seekable(self) -> BinaryIO:
         """Return the unpacked bytes as a file that can be read in any order."""
-        stream = self.stream
-        if self.size is not None and not self._is_packed:
-            return self._closing.enter_context(Path(self.location).open("rb"))
+        stream, path = self.stream, self.plain_path
+        if path is not None:
+            return self._closing.enter_context(path.open("rb"))
         copy = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the source
         self._closing.enter_context(copy)
         shutil.copyfileobj(stream, copy, _BUFFER_BYTES)
@@ -127,6 +141,8 @@ def open_source(source: str | Path) -> Iterator[Source]:
 
     Reading raises InvalidInput where the bytes are not there, or end before their end.
     """
+    if not str(source):
+        raise InvalidInput("The source has no name. Give a file, a folder, a URL, or -.")
     with ExitStack() as closing:
         yield Source(str(source), closing)
 
