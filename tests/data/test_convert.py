@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import os
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +198,8 @@ def test_a_row_that_the_shape_cannot_hold_is_named(tmp_path: Path) -> None:
     ("rows", "target", "to", "words"),
     [
         ([CHAT], "out.csv", None, "Choose flat rows with --to"),
+        ([CHAT], "", None, "is a folder: give the name of a file"),
+        ([], "out.parquet", None, "has no rows; nothing was written"),
         ([CHAT], "missing/out.jsonl", None, "cannot be written: No such file"),
         ([CHAT], "s3://bucket/out.jsonl", None, "is not on this machine"),
         ([CHAT], "out.jsonl", "vicuna", "'vicuna' is not one of"),
@@ -213,6 +217,29 @@ def test_what_cannot_be_written_leaves_nothing_behind(
     with pytest.raises(InvalidInput, match=words):
         convert(source, where, to=to)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_device_keeps_its_place_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    source = written(tmp_path / "in.jsonl", CHAT)
+    pipe, link = tmp_path / "pipe", tmp_path / "link.jsonl"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "real.jsonl")
+    with ThreadPoolExecutor() as reader:
+        read = reader.submit(pipe.read_bytes)
+        convert(source, pipe)
+    assert read.result().decode() == LINE
+    assert pipe.is_fifo()
+    convert(source, link)
+    assert link.is_symlink()
+    assert (tmp_path / "real.jsonl").read_text(encoding="utf-8") == LINE
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(InvalidInput, match="cannot be written: No space left on device"):
+        convert(written(tmp_path / "in.jsonl", CHAT), "/dev/full")
+    assert Path("/dev/full").is_char_device()
 
 
 def test_a_file_can_be_converted_in_place(tmp_path: Path) -> None:

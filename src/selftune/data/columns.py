@@ -58,10 +58,12 @@ def table_of(rows: Iterable[Row]) -> "pyarrow.Table":
         InvalidInput: a field holds values of two types.
 
     """
-    arrow = load_arrow("A file of columns")
+    arrow, kept = load_arrow("A file of columns"), list(rows)
+    if not kept:
+        return arrow.table({})
     try:
         # `Table.from_pylist` would keep the keys of the first row only.
-        return arrow.Table.from_struct_array(arrow.array(list(rows)))
+        return arrow.Table.from_struct_array(arrow.array(kept))
     except arrow.ArrowException as error:
         reason = str(error).partition("\n")[0]
         raise InvalidInput(

@@ -120,17 +120,18 @@ def _shaped(lines: Iterator[Line], options: ReadOptions) -> Iterator[Line]:
         try:
             row = shape.read(line.row)
         except InvalidInput as error:
-            yield Line(line.number, None, _misshapen(line, str(name), error))
+            found = _misshapen(line, str(name), error, is_told=options.format is None)
+            yield Line(line.number, None, found)
         else:
             yield line if row is line.row else Line(line.number, row, line.problem)
 
 
-def _misshapen(line: Line, name: str, error: InvalidInput) -> Problem:
+def _misshapen(line: Line, name: str, error: InvalidInput, *, is_told: bool) -> Problem:
     assert line.row is not None
     if error.code in rules():
         return problem(str(error.code), line.number, error.message)
     other = format_of(line.row)
-    if other not in (name, FALLBACK):
+    if is_told and other not in (name, FALLBACK):
         words = f"looks like {other}, and the rows before it like {name}"
         return problem("mixed-formats", line.number, words)
     return problem("shape-invalid", line.number, f"{error.message}, as {name} needs it")

@@ -34,34 +34,53 @@ def open_target(target: str) -> Iterator[BinaryIO]:
     """
     if "://" in target:
         raise InvalidInput(f"{target} is not on this machine: write a file, and copy it there.")
+    path = Path(target).resolve()  # a link stays a link
     if target == STANDARD_OUTPUT:
-        with tempfile.TemporaryFile() as kept:
-            yield cast(BinaryIO, kept)
-            kept.seek(0)
-            shutil.copyfileobj(kept, sys.stdout.buffer, _COPIED_BYTES)
-            sys.stdout.buffer.flush()
-        return
-    path = Path(target)
+        opened = _copied(nullcontext(sys.stdout.buffer), "")
+    elif path.is_dir() or not target:
+        raise InvalidInput(f"{target!r} is a folder: give the name of a file.")
+    elif path.exists() and not path.is_file():  # a device or a pipe, which must keep its place
+        opened = _copied(path.open("wb"), path.suffix)
+    else:
+        opened = _renamed(path)
+    try:
+        with opened as file:
+            yield file
+    except OSError as error:
+        raise InvalidInput(f"{target} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def _copied(opened: AbstractContextManager[BinaryIO], suffix: str) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as kept:
+        with _packed(cast(BinaryIO, kept), suffix) as packed:
+            yield packed
+        kept.seek(0)
+        with opened as target:
+            shutil.copyfileobj(kept, target, _COPIED_BYTES)
+            target.flush()
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[BinaryIO]:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:
-            with _packed(file, path.suffix.lower()) as packed:
+            with _packed(file, path.suffix) as packed:
                 yield packed
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise InvalidInput(f"{target} cannot be written: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _packed(file: BinaryIO, suffix: str) -> AbstractContextManager[BinaryIO]:
     """Return a file that packs what is written; the same bytes every time, without name and date."""
-    if suffix == ".gz":
+    if suffix.lower() == ".gz":
         packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
         return cast(AbstractContextManager[BinaryIO], io.BufferedWriter(packed))
-    if suffix == ".zst":
+    if suffix.lower() == ".zst":
         import zstandard
 
         writer = zstandard.ZstdCompressor().stream_writer(file, closefd=False)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from selftune.cli.main import app
 from selftune.core.errors import InvalidInput
 
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "bring-your-data.md"
 TABLE = "text,label\nWhere is my card?,arrival\nIt was stolen!,theft\n"
 TEMPLATE = ("--user", "{{ text }}", "--assistant", "{{ label }}")
 
@@ -86,6 +88,38 @@ def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
     assert shown.exit_code == 0
     assert "1 row, 1 left out: " in shown.stderr
     assert (tmp_path / "out.jsonl").read_bytes() == b'{"messages": []}\n'
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> Path:
+    """Give a folder of the files that the page about data names."""
+    chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    turns = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    (tmp_path / "chats.json").write_text(json.dumps([chat]), encoding="utf-8")
+    (tmp_path / "sharegpt.jsonl.gz").write_bytes(gzip.compress(json.dumps(turns).encode()))
+    (tmp_path / "alpaca.json").write_text('[{"instruction": "a", "output": "b"}]', encoding="utf-8")
+    (tmp_path / "intents.csv").write_text(TABLE, encoding="utf-8")
+    (tmp_path / "prices.jsonl").write_text('{"price": 4}', encoding="utf-8")
+    (tmp_path / "intents.py").write_text("messages = ['a']\nlabels = ['b']\n", encoding="utf-8")
+    names = datasets.ClassLabel(names=["lost"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": names})
+    rows = datasets.Dataset.from_dict({"text": ["a"], "label": [0]}, features=features)
+    datasets.disable_progress_bars()
+    datasets.DatasetDict({"test": rows}).save_to_disk(tmp_path / "saved_dataset")
+    return tmp_path
+
+
+def test_every_command_of_the_page_about_data_runs(
+    brought: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(brought)
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    commands = [shlex.split(line) for line in lines if line.startswith("selftune data convert ")]
+    assert len(commands) == 11
+    for command in commands:
+        shown = convert(*command[3:])
+        assert shown.exit_code == 0, shown.output
+        assert Path(command[command.index("-o") + 1]).is_file()
 
 
 def test_a_closed_pipe_and_a_missing_file_end_without_a_traceback(table: Path) -> None:

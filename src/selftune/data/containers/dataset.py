@@ -57,8 +57,12 @@ def _load(source: Source) -> Any:
     """Return a data set, or several by the names of their splits."""
     import datasets
 
-    name, _, subset = source.location.removeprefix(DATASET_PREFIX).partition(":")
+    name, subset = source.location, ""
+    if not source.is_folder:
+        name, _, subset = name.removeprefix(DATASET_PREFIX).partition(":")
     folder = Path(name)
+    if source.is_folder:
+        name = str(folder.resolve())  # a bare name like `csv` means something else to the library
     if any((folder / mark).is_file() for mark in _SAVED):
         return datasets.load_from_disk(name)
     return datasets.load_dataset(name, subset or None, streaming=True)
@@ -107,6 +111,6 @@ def _plain_errors(source: Source) -> Iterator[None]:
         raise MissingExtra(
             f"{source.name} needs datasets: pip install 'selftune[data]'.", code="missing_extra"
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InvalidInput(f"{source.name} cannot be read as a data set: {reason}") from error
