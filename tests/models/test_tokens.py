@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -119,6 +120,15 @@ def strings(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from strings(inner)
+
+
+def test_counts_are_the_same_without_the_faster_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [*ADVERSARIAL, "word " * 50_000]
+    expected = tokens.count_many(texts).tolist()
+    tokens._batches.cache_clear()
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    tokens.prepare_many()
+    assert tokens.count_many(texts).tolist() == expected
 
 
 @pytest.mark.parametrize(

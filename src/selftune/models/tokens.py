@@ -1,13 +1,14 @@
 """OpenAI's tokens, exact and offline: the unit of usage, prices, limits and the embedded model.
 
 Text that looks like a special token (`<|endoftext|>`) is plain text here, always. One text at a
-time is counted by `bpe-openai`, which also carries the tables; many at a time by `gigatoken`. Both
-give what `tiktoken` gives, which tests hold them to.
+time is counted by `bpe-openai`, which also carries the tables; many at a time by `gigatoken`, and by
+the first where there is no wheel of the second. Both give what `tiktoken` gives; tests hold them to it.
 """
 
 import gzip
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,22 +64,33 @@ def count_many(texts: Sequence[str], encoding: str = ENCODING) -> "np.ndarray[An
 
 def prepare_many(encoding: str = ENCODING) -> None:
     """Load now what counts large amounts of text: half a second, once in a process."""
-    _batches(encoding)
+    with suppress(ImportError):
+        _batches(encoding)
 
 
 def _count_many(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    if not _batches.cache_info().currsize and sum(map(len, texts)) < _LITTLE:
-        one_by_one = map(len, map(_encoding(encoding).encode_ordinary, texts))
-        return np.fromiter(one_by_one, np.int64, len(texts))
+    is_loaded = _batches.cache_info().currsize
+    if not is_loaded and sum(map(len, texts)) < _LITTLE:
+        return _count_one_by_one(texts, encoding)
+    try:
+        counter = _batches(encoding)
+    except ImportError:  # no wheel for this machine: slower, and as exact
+        return _count_one_by_one(texts, encoding)
     # One thread: callers that want more cores use processes, and parsing is the other half.
-    counter = _batches(encoding)
     if len(texts) <= _FEW:
         lists = counter.encode_batch_list(texts, parallel=False) if texts else ()
         return np.fromiter(map(len, lists), np.int64, len(texts))
     encoded = counter.encode_batch(texts, parallel=False)
     return np.diff(np.asarray(encoded.layout.offsets)).astype(np.int64, copy=False)
+
+
+def _count_one_by_one(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    counts = map(len, map(_encoding(encoding).encode_ordinary, texts))
+    return np.fromiter(counts, np.int64, len(texts))
 
 
 def _whole(text: str) -> str:
