@@ -52,9 +52,13 @@ class Joined(NamedTuple):
         indexes: list[int] = np.unique(held).tolist()
         return indexes
 
+    def text_at(self, position: int) -> int:
+        """Return the text that holds a position."""
+        return int(np.searchsorted(self.starts, position, side="right")) - 1
+
     def finding(self, rule: str, kind: str, begin: int, end: int) -> Finding:
         """Return what was found between two positions of the buffer."""
-        index = int(np.searchsorted(self.starts, begin, side="right")) - 1
+        index = self.text_at(begin)
         before = self.buffer[self.starts[index] : begin].decode("utf-8", "surrogatepass")
         length = len(self.buffer[begin:end].decode("utf-8", "surrogatepass"))
         return Finding(index, rule, kind, len(before), length)

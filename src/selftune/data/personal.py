@@ -9,6 +9,7 @@ has at most one finding of a kind: the first.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -134,7 +135,7 @@ _NUMBERS: tuple[tuple[str, re.Pattern[bytes], Callable[[str], bool]], ...] = (
     ),
     (
         "telephone number",
-        re.compile(rb"\((?<![\w+.-].)\d{3}\) ?\d{3}[-. ]\d{4}(?![\w-]|\.\d)"),
+        re.compile(rb"\((?<![\w+.-].)[2-9]\d{2}\) ?[2-9]\d{2}[-. ]\d{4}(?![\w-]|\.\d)"),
         _is_telephone,
     ),
     (
@@ -146,6 +147,8 @@ _NUMBERS: tuple[tuple[str, re.Pattern[bytes], Callable[[str], bool]], ...] = (
 _LETTERED_NUMBERS = tuple(number for number in _NUMBERS if "IBAN" in number[0])
 _MANY_DIGITS = re.compile(rb"\d(?:[ ().\-/]{0,3}\d){8}")
 """What every number holds, but those with letters."""
+_MOST_TRIES = 1000
+"""Candidates of one kind that are tried in one text, so that no text is slow."""
 _REACH = 48
 """Bytes around many digits that may belong to the number: an IBAN has up to 42 with its spaces."""
 
@@ -166,16 +169,26 @@ def personal_in(joined: Joined) -> Iterator[Finding]:
 
 def _numbers(joined: Joined) -> Iterator[Finding]:
     taken: dict[int, list[Finding]] = {}
+    tries: Counter[tuple[int, str]] = Counter()
+    for kind, found, is_valid in _candidates(joined):
+        index = joined.text_at(found.start())
+        others = taken.setdefault(index, [])
+        tries[index, kind] += 1
+        if tries[index, kind] > _MOST_TRIES or any(other.kind == kind for other in others):
+            continue
+        if is_valid(found.group().decode()):
+            finding = joined.finding(RULE, kind, *found.span())
+            if not any(other.overlaps(finding) for other in others):
+                others.append(finding)
+                yield finding
+
+
+def _candidates(joined: Joined) -> Iterator[tuple[str, re.Match[bytes], Callable[[str], bool]]]:
     for begin, end in _digit_runs(joined):
         is_number = _MANY_DIGITS.search(joined.buffer, begin, end) is not None
         for kind, pattern, is_valid in _NUMBERS if is_number else _LETTERED_NUMBERS:
             for found in pattern.finditer(joined.buffer, begin, end):
-                if is_valid(found.group().decode()):
-                    finding = joined.finding(RULE, kind, *found.span())
-                    others = taken.setdefault(finding.text_index, [])
-                    if not any(other.kind == kind or other.overlaps(finding) for other in others):
-                        others.append(finding)
-                        yield finding
+                yield kind, found, is_valid
 
 
 def _digit_runs(joined: Joined) -> Iterator[tuple[int, int]]:
