@@ -39,7 +39,8 @@ class EstimateOptions(Record):
     models: tuple[str, ...] = ()
     """Names, or folders of open models; none means every model that trains on such rows at a known
     price, and the bases of the catalogue."""
-    epochs: Literal["auto"] | Annotated[int, Field(ge=1, le=50)] = "auto"
+    epochs: Literal["auto"] | int = "auto"
+    """A number from 1 to 50, or as OpenAI decides it."""
     requests_per_day: Annotated[float, Field(gt=0)] | None = None
     compare: str | None = None
     """A larger model that answers today, with the whole prompt."""
@@ -116,6 +117,7 @@ def estimate(
     """
     options = options or EstimateOptions()
     prices = load(options.prices)
+    resolve_epochs(1, options.epochs)  # refused before anything is read
     wanted = options.models or _usual(prices)
     named = (*wanted, options.compare) if options.compare else wanted
     tokenizers = {model: tokenizer_of(model) for model in named}
@@ -260,6 +262,11 @@ def _notes(found: Survey, prices: Prices, models: Sequence[str]) -> tuple[str, .
     unknown = [model for model in unknown if not is_folder_of_a_model(model)]
     if unknown:
         notes.append(f"No price is known of {', '.join(unknown)}: state it with --prices FILE.")
+    if any(lengths.system.any() for lengths in found.lengths.values()):
+        notes.append(
+            "To leave the system prompt out, train on rows without it, which costs less than is "
+            "estimated here, and prove that the answers are as good."
+        )
     if found.unreadable:
         notes.append(
             f"{found.unreadable} lines are no rows and are not counted: `selftune data check` "

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from selftune.cli.data.estimate import money
 from selftune.cli.main import app
+from selftune.core.errors import InvalidInput
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_own_prices_come_from_the_setting_and_the_option_wins(file: Path, tmp_pa
     assert second == pytest.approx(2 * first)
 
 
-@pytest.mark.parametrize("epochs", ["0", "51", "many", "-1"])
+@pytest.mark.parametrize("epochs", ["0", "51", "many", "1.5"])
 def test_epochs_that_cannot_be_are_refused(file: Path, epochs: str) -> None:
-    assert ask("estimate", file, "--epochs", epochs).exit_code != 0
+    assert isinstance(ask("estimate", file, "--epochs", epochs).exception, InvalidInput)
 
 
 def test_a_description_shows_lengths_answers_and_a_marked_example(file: Path) -> None:

@@ -1,6 +1,5 @@
 """`selftune data describe`: what is in a source, and one example as a model sees it."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,9 +7,9 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
-from selftune.cli.console import err, out, show_json, show_table
+from selftune.cli.console import out, show_json, show_table
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.data.reading import Json, ReadingOptions, Source, shown_rows
 
 if TYPE_CHECKING:
     from selftune.data.describe import Description, Share
@@ -38,8 +37,8 @@ def describe(
     from selftune.data.target import open_target
 
     options = reading.options()
-    with err.status("reading") if err.is_terminal else nullcontext():
-        found = make_description(source, model, options)
+    with shown_rows() as progress:
+        found = make_description(source, model, options, progress)
     if html is not None:
         with open_target(str(html)) as file:
             file.write(to_html(found).encode("utf-8", "replace"))

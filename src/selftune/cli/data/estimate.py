@@ -1,17 +1,16 @@
 """`selftune data estimate`: tokens, what a training costs, and when it has paid for itself."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from math import floor, log10
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from selftune.cli.console import err, out, show_json, show_table
+from selftune.cli.console import out, show_json, show_table
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.data.reading import Json, ReadingOptions, Source, shown_rows
 
 if TYPE_CHECKING:
     from selftune.data.estimate import Estimate, EstimateOptions, TokenCount, TrainingCost
@@ -65,9 +64,8 @@ def estimate(
     from selftune.data.estimate import estimate as make_estimate
 
     options = costs.options(reading)
-    waiting = err.status("counting tokens") if err.is_terminal else nullcontext()
-    with waiting:
-        found = make_estimate(source, options)
+    with shown_rows() as progress:
+        found = make_estimate(source, options, progress)
     if json:
         show_json(found.model_dump(mode="json"))
     else:
@@ -91,12 +89,12 @@ def _show_tokens(counts: "tuple[TokenCount, ...]") -> None:
     for count in counts:
         for what, spread in (("an example", count.example), ("its learned part", count.trained)):
             values = [f"{getattr(spread, name):,.0f}" for name in names]
-            rows.append([f"{what}, {count.tokenizer}", *values])
+            rows.append([f"{what}, {PurePath(count.tokenizer).name}", *values])
     show_table(("tokens of", *names), rows)
     for count in counts:
         whole = sum(count.parts.values()) or 1
         parts = ", ".join(f"{name} {n:,} ({n / whole:.1%})" for name, n in count.parts.items())
-        out.print(f"{escape(count.tokenizer)}: {parts}", soft_wrap=True)
+        out.print(f"{escape(PurePath(count.tokenizer).name)}: {parts}", soft_wrap=True)
 
 
 def _show_trainings(trainings: "tuple[TrainingCost, ...]") -> None:

@@ -1,10 +1,13 @@
 """Options that every command which reads data shares."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from selftune.cli.console import err
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
 from selftune.data.read import ReadOptions
@@ -80,3 +83,10 @@ class ReadingOptions:
             split=self.split,
             limit=self.limit,
         )
+
+
+@contextmanager
+def shown_rows() -> Iterator[Callable[[int], None]]:
+    """Show on standard error how many rows were read, while they are read."""
+    with err.status("reading") as status:  # shows nothing where there is no terminal
+        yield lambda rows: status.update(f"{rows:,} rows")
