@@ -1,6 +1,8 @@
 """`selftune data split` and `selftune data dedupe` as a user types them."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+ROOT = Path(__file__).parents[3]
 TEMPLATE = ("--user", "{{ item.question }}", "--assistant", "{{ item.label }}")
 
 
@@ -119,3 +122,36 @@ def test_a_file_is_written_where_asked(folder: Path) -> None:
     done = selftune(folder, "data", "dedupe", "train.csv", "--out", "clean.jsonl.gz", *TEMPLATE)
     assert "81 of 81 rows stay" in done.stdout
     assert (folder / "clean.jsonl.gz").read_bytes()[:2] == b"\x1f\x8b"
+
+
+def test_the_page_about_test_sets_runs_as_it_is_written(tmp_path: Path) -> None:
+    intents = [f"how do I do thing{n} with part{n},intent{n % 4}" for n in range(80)]
+    (tmp_path / "messages.csv").write_text("text,intent\n" + "\n".join(intents), encoding="utf-8")
+    asked = [f"question{n} about thing{n}" for n in range(38)]
+    asked[2:2] = [
+        "Can I bring a dog on board?",
+        "When does the last ferry to the small island leave today",
+    ]
+    chats = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": "yes"}]}
+        for q in asked
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, chats)), encoding="utf-8")
+    tests = [asked[2], "When does the first ferry to the small island leave today?", "Else?"]
+    items = [{"item": {"question": question, "answer": "yes"}} for question in tests]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, items)), encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "honest-test-set.md").read_text(encoding="utf-8")
+    commands = [
+        shlex.split(line)
+        for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(commands) == 5
+    printed = ""
+    for command in commands:
+        done = selftune(tmp_path, *command[1:])
+        assert done.returncode == 0, done.stderr
+        printed += done.stdout
+    shown = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert shown[0] in printed
+    assert len((tmp_path / "curve" / "train-40.jsonl").read_text("utf-8").splitlines()) == 40
