@@ -18,14 +18,12 @@ def to_html(found: Description) -> str:
     environment.filters["number"] = lambda value: f"{value:,.0f}"
     template = files("selftune.data").joinpath("templates/description.html.j2")
     page = environment.from_string(template.read_text(encoding="utf-8"))
-    commonest = [(one.text, one.share, f"{one.rows:,} rows") for one in found.answers.most]
     return page.render(
         found=found,
         name=PurePath(found.source).name or "These rows",
         spread=_SPREAD,
         is_chat=all(one.role != "fields" for one in found.example.segments),
         has_unread=any(one.part == "unread" for one in found.example.segments),
-        lengths=bars.histogram(found.histogram, "Tokens of a row", "tokens"),
-        trained=bars.histogram(found.trained_histogram, "Learned tokens of a row", "tokens"),
-        answers=bars.shares(commonest, "The commonest answers") if commonest else None,
+        lengths=bars.histogram(found.histogram, "tokens"),
+        trained=bars.histogram(found.trained_histogram, "learned tokens"),
     )

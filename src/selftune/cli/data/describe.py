@@ -147,10 +147,10 @@ def _show_shares(shares: "tuple[Share, ...]") -> None:
 def _show_example(found: "Description") -> None:
     line = found.example.line
     if found.example.segments[0].role == "fields":
-        out.print(f"\n[bold]Row {line}[/], no chat: --user and --assistant say how it becomes one")
+        out.print(f"\n[bold]Line {line}[/], no chat: --user and --assistant say how it becomes one")
     else:
         out.print(
-            f"\n[bold]Row {line} as {escape(found.model)} sees it[/]; "
+            f"\n[bold]Line {line} as {escape(found.model)} sees it[/]; "
             "[bold green]⟦learned⟧[/], [dim]only read[/], [dim strike]not read[/]"
         )
     text = Text()
