@@ -140,10 +140,14 @@ def distill_stored(
     """Write stored completions as training rows; nothing is asked and nothing is paid.
 
     Raises:
-        InvalidInput: the folder cannot be written.
+        InvalidInput: there are none.
 
     """
     listed = list(completions)
+    if not listed:
+        raise InvalidInput(
+            "There are no stored completions: none were stored, or not for this model."
+        )
     usable = [
         one
         for one in listed

@@ -58,6 +58,8 @@ class Paraphrased(Outcome):
     """Rows by what made them: original, teacher, or a kind of damage."""
     dropped: dict[str, int]
     """Variants that were not kept, by reason."""
+    left_out: int
+    """Rows that are in the test set, or nearly: a variant of one would give it away."""
 
 
 class _Source(NamedTuple):
@@ -102,10 +104,11 @@ def paraphrase(
             "Paraphrases need a teacher (--teacher); without one, ask for 0 of them (--variants 0) "
             "and for kinds of noise (--noise)."
         )
-    sources = list(_sources(wanted))
+    test = Novelty(prompt_text(row) for row in wanted.test)
+    sources = _far_from(test, list(_sources(wanted)))
     plan = plan_of("paraphrase", teacher, **wanted.model_dump(mode="json"))
     with Run(out, plan, means or Means(), progress) as run:
-        work = _Work(wanted, teacher)
+        work = _Work(wanted, teacher, test)
         if teacher is not None and wanted.variants:
             work.ask(run, teacher, sources)
         made = list(work.kept(sources))
@@ -121,6 +124,7 @@ def paraphrase(
             stopped=run.stopped,
             by_kind=dict(Counter(str(one.origin["kind"]) for one in made)),
             dropped=dict(work.dropped),
+            left_out=len(wanted.rows) - len(sources),
         )
         write_report(out, outcome)
         return outcome
@@ -129,8 +133,9 @@ def paraphrase(
 class _Work:
     """The variants of all rows, and what was wrong with others."""
 
-    def __init__(self, wanted: Paraphrasing, teacher: Asking | None) -> None:
+    def __init__(self, wanted: Paraphrasing, teacher: Asking | None, test: Novelty) -> None:
         self._wanted = wanted
+        self._test = test
         self._teacher = teacher
         self._written: dict[int, list[_Variant]] = {}
         self.requests = 0
@@ -150,9 +155,7 @@ class _Work:
     def kept(self, sources: list[_Source]) -> Iterator[Made]:
         """Yield rows: of each source the original where wanted, paraphrases, then damage."""
         variants = [variant for source in sources for variant in self._variants(source)]
-        held = Novelty(prompt_text(row) for row in self._wanted.test).holds(
-            [variant.text for variant in variants]
-        )
+        held = self._test.holds([variant.text for variant in variants])
         forms = {normal_form(source.text) for source in sources}
         exact = {source.text for source in sources}
         for variant, is_held in zip(variants, held, strict=True):
@@ -218,6 +221,11 @@ def _fault(variant: _Variant, forms: set[str], exact: set[str]) -> str | None:
     if _figures(variant.text) != _figures(variant.source.text):
         return "changes a figure"
     return None
+
+
+def _far_from(test: Novelty, sources: list[_Source]) -> list[_Source]:
+    held = test.holds([source.text for source in sources])
+    return [source for source, is_held in zip(sources, held, strict=True) if not is_held]
 
 
 def _figures(text: str) -> set[str]:

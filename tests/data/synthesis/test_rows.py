@@ -172,6 +172,8 @@ def test_logged_completions_become_rows(tmp_path: Path) -> None:
     assert rows == [{"messages": [*messages, {"role": "assistant", "content": "hi"}]}] * 4
     assert outcome.note is not None
     assert "'gpt-4.1'" in outcome.note
+    with pytest.raises(InvalidInput, match="no stored completions"):
+        distill_stored(tmp_path / "out", (), Distillation(rows=()))
     log.write_text('{"choices": []}\n', encoding="utf-8")
     with pytest.raises(InvalidInput, match="line 1"):
         distill_stored(tmp_path / "out", logged_file(log), Distillation(rows=()))
@@ -243,9 +245,12 @@ def test_variants_of_test_rows_are_dropped(
         else reply_by_schema(body)
     )
     wanted = Paraphrasing(rows=ROWS, test=test, variants=1)
-    outcome = paraphrase(tmp_path, asking, wanted, means)
+    outcome = paraphrase(tmp_path / "near", asking, wanted, means)
     assert outcome.dropped == {"in the test set, or nearly": 1}
     assert outcome.rows == 3
+    same = (chat("Who can carry my FOUR bags upstairs?", "10"),)
+    outcome = paraphrase(tmp_path / "same", asking, wanted.model_copy(update={"test": same}), means)
+    assert (outcome.left_out, outcome.rows) == (1, 3)
 
 
 def test_no_rows_are_no_error_of_ours(tmp_path: Path, asking: Asking, means: Means) -> None:

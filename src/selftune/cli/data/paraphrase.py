@@ -83,4 +83,6 @@ def paraphrase(
     with shown_progress() as progress:
         outcome = write_variants(means.out, asking, wanted, means.means(), progress)
     lines = [*counted("rows by kind", outcome.by_kind), *counted("not kept", outcome.dropped)]
+    if outcome.left_out:
+        lines.append(f"{outcome.left_out:,} rows are in the test set, or nearly: left out")
     show_outcome(outcome, lines, json=json)

@@ -82,7 +82,7 @@ class Run:
         self.account = Account(self.journal, means.budget, is_batch=means.is_batch)
         self.stopped: str | None = None
         self.fresh = 0
-        """Questions that this process asked; the others were answered before."""
+        """Answers that this process got; the others were there before."""
 
     def __enter__(self) -> "Run":
         return self
@@ -215,10 +215,11 @@ class _Once:
             self._conclude()
 
     def _note(self, answer: Answer) -> None:
-        self._run.fresh += 1
         if answer.status == "failed":
             self._failed.append(answer)
-        elif answer.status == "rejected":
+            return
+        self._run.fresh += 1
+        if answer.status == "rejected":
             self._rejected.append(answer)
         else:
             self._found[answer.key] = answer
