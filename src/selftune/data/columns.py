@@ -2,7 +2,7 @@
 
 import datetime
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -32,22 +32,24 @@ def load_arrow(name: str) -> Any:
     return pyarrow
 
 
-def lines_of(name: str, batches: "Iterable[pyarrow.RecordBatch]") -> Iterator[Line]:
+def lines_of(
+    name: str, open_batches: "Callable[[], Iterable[pyarrow.RecordBatch]]"
+) -> Iterator[Line]:
     """Yield the rows of batches, counted from 1.
 
     Raises:
-        InvalidInput: a batch cannot be read; names the row before it.
+        InvalidInput: they cannot be opened, or a batch cannot be read; names the row before it.
 
     """
     arrow, number = load_arrow(name), 0
     try:
-        for batch in batches:
+        for batch in open_batches():
             batch.validate(full=True)  # a damaged file must not be believed
             for row in batch.to_pylist():
                 number += 1
                 yield _line(number, row)
-    except (arrow.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
+    except (arrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InvalidInput(f"{name} is damaged after row {number}: {reason}") from error
 
 

@@ -93,6 +93,8 @@ def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
 @pytest.fixture
 def brought(tmp_path: Path) -> Path:
     """Give a folder of the files that the page about data names."""
+    import datasets  # takes a second
+
     chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     turns = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
     (tmp_path / "chats.json").write_text(json.dumps([chat]), encoding="utf-8")

@@ -1,11 +1,11 @@
 """Arrow's own files and streams (Feather 2, the files of `datasets`), read batch by batch."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
-from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.columns import lines_of, load_arrow, table_of
+from selftune.data.columns import lines_of, table_of
 from selftune.data.rows import Line, Row
 from selftune.data.source import Source
 
@@ -31,12 +31,7 @@ class Arrow:
         return source.head.startswith((_FILE_MAGIC, _STREAM_MAGIC))
 
     def lines(self, source: Source) -> Iterator[Line]:
-        arrow = load_arrow(source.name)
-        try:
-            batches = _batches(source)
-        except (arrow.ArrowException, OSError) as error:
-            raise InvalidInput(f"{source.name} is damaged: {error}") from error
-        yield from lines_of(source.name, batches)
+        yield from lines_of(source.name, partial(_batches, source))
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
         table = table_of(rows)
@@ -51,6 +46,8 @@ def _batches(source: Source) -> Iterator[Any]:
     from pyarrow import ipc
 
     if source.head.startswith(_STREAM_MAGIC):
-        return iter(ipc.open_stream(source.stream))
+        yield from ipc.open_stream(source.stream)
+        return
     file = ipc.open_file(source.seekable())
-    return (file.get_batch(index) for index in range(file.num_record_batches))
+    for index in range(file.num_record_batches):
+        yield file.get_batch(index)

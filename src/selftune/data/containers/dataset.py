@@ -6,6 +6,7 @@ Hub rows are streamed: a limit of rows is a limit of what is downloaded.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -45,8 +46,7 @@ class HuggingFace:
         with _plain_errors(source):
             dataset = _one_split(source, _load(source), self._split)
             labels = _labels(dataset)
-            batches = _batches(dataset)
-        for line in lines_of(source.name, batches):
+        for line in lines_of(source.name, partial(_batches, dataset)):
             yield line if line.row is None else Line(line.number, _named(line.row, labels))
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> NoReturn:

@@ -1,11 +1,11 @@
 """Parquet: rows as columns on disk, read batch by batch."""
 
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
-from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.columns import ROWS_PER_BATCH, lines_of, load_arrow, table_of
+from selftune.data.columns import ROWS_PER_BATCH, lines_of, table_of
 from selftune.data.rows import Line, Row
 from selftune.data.source import Source
 
@@ -29,14 +29,7 @@ class Parquet:
         return source.head.startswith(b"PAR1")
 
     def lines(self, source: Source) -> Iterator[Line]:
-        arrow = load_arrow(source.name)
-        from pyarrow import parquet
-
-        try:
-            file = parquet.ParquetFile(source.seekable())
-        except (arrow.ArrowException, OSError) as error:
-            raise InvalidInput(f"{source.name} is damaged: {error}") from error
-        yield from lines_of(source.name, file.iter_batches(ROWS_PER_BATCH))
+        yield from lines_of(source.name, partial(_batches, source))
 
     def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
         table = table_of(rows)
@@ -44,3 +37,9 @@ class Parquet:
 
         parquet.write_table(table, target, compression="zstd")
         return int(table.num_rows)
+
+
+def _batches(source: Source) -> Iterator[Any]:
+    from pyarrow import parquet
+
+    yield from parquet.ParquetFile(source.seekable()).iter_batches(ROWS_PER_BATCH)
