@@ -60,6 +60,23 @@ def test_a_file_beyond_the_limit_is_told_before_it_is_read(begins: bytes, tmp_pa
     assert "536,870,913" in found.message
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("single quotes", "looks like Python"),
+        ("smart quotes", "quotes are typographic"),
+        ("HTML on a line", "looks like a web page"),
+        ("a row over several lines", "must stand on one line"),
+        ("a spreadsheet", "a zip archive or a spreadsheet"),
+        ("UTF-16", "Save it as UTF-8"),
+        ("gzip that ends early", "ends before its end"),
+    ],
+)
+def test_what_is_plain_is_named(name: str, hint: str, tmp_path: Path) -> None:
+    (broken,) = (one for one in EVERYTHING if one.name == name)
+    assert hint in found_in(broken, tmp_path)[0].message
+
+
 def test_the_corpus_is_as_large_as_promised() -> None:
     assert len({broken.name for broken in EVERYTHING}) == len(EVERYTHING) >= 120
 

@@ -144,7 +144,7 @@ def test_a_packed_file_that_ends_early_gives_its_rows_and_then_says_so(tmp_path:
 def test_what_is_not_text_is_refused_at_once(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(data)
     with pytest.raises(
-        InvalidInput, match="is (neither text|text in UTF-16|a zip archive)"
+        InvalidInput, match=r"is (neither text|text in UTF-16|a zip archive)"
     ) as raised:
         read_rows(tmp_path / "rows.jsonl")
     assert raised.value.code == "file-not-text"

@@ -55,12 +55,17 @@ def container_of(source: Source) -> str:
     names = plugins.available(containers)
     found = next((name for name in names if load_container(name).recognizes(source)), None)
     if found is None and b"\0" in source.head[:_TELLING_BYTES]:
-        raise InvalidInput(
-            f"{source.name} is neither text nor Parquet nor Arrow. Unpack it, or export it as "
-            "JSONL or CSV.",
-            code="file-not-text",
-        )
+        raise InvalidInput(f"{source.name} {_guess(source.head)}", code="file-not-text")
     return found or FALLBACK
+
+
+def _guess(head: bytes) -> str:
+    """Return what bytes are that no container knows, and what to do about it."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "is text in UTF-16. Save it as UTF-8."
+    if head.startswith(b"PK\x03\x04"):
+        return "is a zip archive or a spreadsheet. Unpack it, or export it as CSV."
+    return "is neither text nor Parquet nor Arrow. Unpack it, or export it as JSONL or CSV."
 
 
 def container_of_suffix(suffix: str) -> str:

@@ -92,9 +92,9 @@ def _explain(text: bytes, number: int, error: Exception) -> Problem:
         column = fault.start - text.rfind(b"\n", 0, fault.start)
         return problem("line-not-utf8", line, f"The line is not UTF-8 text: byte {column} is not.")
     except json.JSONDecodeError as fault:
-        words = f"The line is not valid JSON: {fault.msg} (column {fault.colno})."
-        if text.lstrip().startswith(b"{'"):
-            words += " It looks like Python."
+        words = (
+            f"The line is not valid JSON: {fault.msg} (column {fault.colno}).{_guess(text.strip())}"
+        )
         return problem("line-not-json", number + fault.lineno - 1, words)
     except RecursionError as deeper:
         error = deeper
@@ -105,6 +105,19 @@ def _explain(text: bytes, number: int, error: Exception) -> Problem:
     if "out of range" in str(error):
         return problem("number-not-json", number, "has a number that is too large")
     return problem("line-not-json", number, f"The line is not valid JSON: {error}.")
+
+
+def _guess(text: bytes) -> str:
+    """Return what a text is that is not JSON, where that is plain."""
+    if text.startswith(b"{'"):
+        return " It looks like Python."
+    if text.startswith(b"<"):
+        return " It looks like a web page."
+    if text.startswith("{“".encode()):
+        return " Its quotes are typographic."
+    if text in (b"{", b"[", b"}", b"]", b"},", b"],"):
+        return " A row must stand on one line."
+    return ""
 
 
 def _refuse_constant(name: str) -> NoReturn:
