@@ -143,6 +143,22 @@ def test_without_models_all_that_train_on_such_rows_are_estimated() -> None:
     assert "davinci-002" in {one.model for one in estimate(completions).trainings}
 
 
+def test_reinforcement_is_billed_by_the_hour_and_not_by_tokens() -> None:
+    asked = [{"messages": [{"role": "user", "content": f"{n}?"}], "answer": n} for n in range(12)]
+    found = estimate(asked, options("o4-mini"))
+    assert found.trainings[0].dollars is None
+    assert "billed at $100 for each hour" in " ".join(found.notes)
+    assert "No row ends with an answer" in " ".join(found.notes)
+
+
+def test_a_fine_tune_can_be_trained_further_at_its_own_price_of_requests() -> None:
+    name = "ft:gpt-4o-mini-2024-07-18:acme::Ab12Cd34"
+    found = estimate(rows(), options(name, name))
+    assert len(found.trainings) == 1
+    assert found.trainings[0].dollars is not None
+    assert request(found, name, WHOLE).thousand == request(found, name, TUNED).thousand
+
+
 def test_notes_say_the_day_of_prices_and_of_shutdowns() -> None:
     notes = " ".join(estimate(rows(), options(MINI)).notes)
     assert "November 2025" in notes

@@ -118,13 +118,13 @@ def estimate(
     options = options or EstimateOptions()
     prices = load(options.prices)
     resolve_epochs(1, options.epochs)  # refused before anything is read
-    wanted = options.models or _usual(prices)
+    wanted = tuple(dict.fromkeys(options.models)) or _usual(prices)
     named = (*wanted, options.compare) if options.compare else wanted
     tokenizers = {model: tokenizer_of(model) for model in named}
     name = str(source) if isinstance(source, str | Path) else ""
     found = survey(lines_of(source, options.read), _distinct(tokenizers.values()), progress)
     _refuse_without_chats(found, name)
-    models = options.models or _suited(wanted, prices, found)
+    models = wanted if options.models else _suited(wanted, prices, found)
     used = {tokenizers[model].name for model in (*models, options.compare or models[0])}
     counts = {name: _count(name, found) for name in found.lengths if name in used}
     asked = {m: counts[tokenizers[m].name].asked for m in (*models, options.compare or models[0])}
@@ -257,6 +257,12 @@ def _notes(found: Survey, prices: Prices, models: Sequence[str]) -> tuple[str, .
     priced = {model: prices.find(model) for model in models}
     known = [price for price in priced.values() if price is not None]
     notes = list(dict.fromkeys(price.note for price in known if price.note))
+    notes += [
+        f"{price.id} is trained by reinforcement, billed at ${price.reinforcement_per_hour:g} for "
+        "each hour of its core loop; how long that takes is not known before."
+        for price in known
+        if price.reinforcement_per_hour is not None
+    ]
     notes += _shutdowns(tuple(dict.fromkeys(price.id for price in known)))
     unknown = [model for model, price in priced.items() if price is None]
     unknown = [model for model in unknown if not is_folder_of_a_model(model)]
@@ -278,8 +284,8 @@ def _notes(found: Survey, prices: Prices, models: Sequence[str]) -> tuple[str, .
         notes.append("Preference rows are counted with both answers.")
     if found.kinds["prompt"] and not found.kinds["chat"]:
         notes.append(
-            "No row ends with an answer, as for reinforcement, which is billed by the hour: the "
-            "costs of training by tokens do not apply."
+            "No row ends with an answer: there is nothing to learn by heart, and the costs of "
+            "training by tokens do not apply. Reinforcement takes such rows."
         )
     return tuple(notes)
 
