@@ -70,7 +70,7 @@ class Prices(Record):
 
     def find(self, model: str) -> Price | None:
         """Return the price behind a short name, a dated name or an `ft:…` name, or None."""
-        name = model.split(":")[1] if model.startswith("ft:") and model.count(":") > 1 else model
+        name = model.split(":")[1] if model.startswith("ft:") else model
         for price in self.price:
             if name == price.id or name in price.names:
                 return price
