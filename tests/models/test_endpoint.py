@@ -1,6 +1,7 @@
 """Asking an endpoint that fails in every way: what is tried again, what is not, what it is called."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -100,6 +101,29 @@ def test_a_wait_that_is_too_long_is_not_waited_for(teacher: Teacher) -> None:
     assert answer.status == "failed"
     assert "3600 seconds" in answer.reason
     assert len(teacher.requests) == 1
+
+
+def test_a_wait_until_a_date_is_understood(teacher: Teacher) -> None:
+    teacher.faults = ["429 until 2100"]
+    [answer] = ask_all(at(teacher), [asked("a")], QUICK)
+    assert (answer.status, answer.attempts) == ("failed", 1)
+    teacher.faults = ["429 until 1990", "429 some day"]
+    [answer] = ask_all(at(teacher), [asked("a")], QUICK)
+    assert (answer.status, answer.attempts) == ("answered", 3)
+
+
+def test_parts_of_a_text_are_one_text() -> None:
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    choice = {"message": {"role": "assistant", "content": parts}, "finish_reason": "stop"}
+    body = {"choices": [choice], "usage": {"prompt_tokens": "many"}}
+    answer = read_completion(asked("a"), json.dumps(body))
+    assert (answer.text, answer.message["content"], answer.usage) == ("one two", "one two", None)
+
+
+def test_an_empty_answer_is_no_answer(teacher: Teacher) -> None:
+    teacher.reply = lambda body: "  "
+    [answer] = ask_all(at(teacher), [asked("a")], QUICK)
+    assert (answer.status, answer.reason) == ("malformed", "The answer is empty.")
 
 
 def test_a_slow_answer_may_have_been_paid_for(teacher: Teacher) -> None:

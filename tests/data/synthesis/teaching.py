@@ -109,8 +109,10 @@ class Teacher:
         if fault in ERRORS:
             status, error = ERRORS[fault]
             return JSONResponse({"error": error}, status, headers={"retry-after": "0.01"})
-        if fault == "429 for an hour":
-            return JSONResponse({"error": {"message": "slow down"}}, 429, {"retry-after": "3600"})
+        if fault in WAITS:
+            return JSONResponse(
+                {"error": {"message": "slow down"}}, 429, {"retry-after": WAITS[fault]}
+            )
         if fault == "cut":
             return Cut()
         if fault == "a page":
@@ -170,6 +172,10 @@ class Teacher:
 
     async def create_batch(self, request: Request) -> Response:
         body = await request.json()
+        fault = self.batch_faults.get(len(self.batches), "")
+        if fault in ERRORS:
+            status, error = ERRORS[fault]
+            return JSONResponse({"error": error}, status)
         name = f"batch_{len(self.batches)}"
         self.batches[name] = {
             "id": name,
@@ -182,7 +188,6 @@ class Teacher:
             "metadata": body.get("metadata"),
             "polls": 0,
         }
-        fault = self.batch_faults.get(len(self.batches) - 1, "")
         return Cut() if fault == "cut" else JSONResponse(self.batches[name])
 
     async def list_batches(self, request: Request) -> Response:
@@ -198,14 +203,24 @@ class Teacher:
         return JSONResponse(batch)
 
     def _finish(self, batch: dict[str, Any]) -> None:
-        lines, errors = [], []
+        lines: list[Any] = []
+        errors: list[Any] = []
         fault = self.batch_faults.get(int(batch["id"].split("_")[1]), "")
+        if fault == "failed":
+            errors = [{"code": "token_limit_exceeded", "message": "Enqueued token limit reached."}]
+            batch |= {"status": "failed", "errors": {"object": "list", "data": errors}}
+            return
         for number, line in enumerate(self.files[batch["input_file_id"]].splitlines()):
             entry = json.loads(line)
             done = {"id": f"r-{number}", "custom_id": entry["custom_id"], "error": None}
             if fault == "some fail" and number % 2:
                 body = {"error": {"message": "server had an error"}}
                 errors.append(done | {"response": {"status_code": 500, "body": body}})
+            elif fault == "some rejected" and number % 2:
+                body = {"error": {"message": "too long"}}
+                errors.append(done | {"response": {"status_code": 400, "body": body}})
+            elif fault == "some broken" and number % 2:
+                lines.append(done | {"response": {"status_code": 200, "body": {"id": "x"}}})
             elif fault == "expired" and number % 2:
                 error = {"code": "batch_expired", "message": "This request expired."}
                 errors.append(done | {"response": None, "error": error})
@@ -249,6 +264,13 @@ ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
     "404": (404, {"message": "The model does not exist"}),
     "quota": (429, {"message": "You exceeded your quota", "code": "insufficient_quota"}),
     "filtered": (400, {"message": "The content was filtered", "code": "content_filter"}),
+}
+
+WAITS = {
+    "429 for an hour": "3600",
+    "429 until 2100": "Fri, 01 Jan 2100 00:00:00 GMT",
+    "429 until 1990": "Mon, 01 Jan 1990 00:00:00 GMT",
+    "429 some day": "some day",
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.data.synthesis.teaching import Teacher
 
-from selftune.core.errors import Unavailable
+from selftune.core.errors import AuthenticationFailed, NotFound, Unavailable
 from selftune.data.distill import Distillation, Distilled, distill
 from selftune.data.generate import Generation, generate
 from selftune.data.synthesis.budget import Budget
@@ -83,6 +83,37 @@ def test_questions_that_a_batch_did_not_answer_are_asked_in_another(
     assert (outcome.rows, outcome.fresh_requests) == (10, 5)
     assert len(teacher.batches) == 2
     assert set(teacher.paid.values()) == {1}
+
+
+def test_a_batch_that_is_not_accepted_says_why(teacher: Teacher, distil: Distil) -> None:
+    teacher.batch_faults = {0: "failed"}
+    stopped = distil()
+    assert (stopped.rows, len(teacher.paid)) == (0, 0)
+    assert stopped.stopped is not None
+    assert "Enqueued token limit" in stopped.stopped
+    assert distil().rows == 10
+
+
+def test_questions_that_a_batch_refuses_are_final_and_broken_answers_are_not(
+    teacher: Teacher, distil: Distil
+) -> None:
+    teacher.batch_faults = {0: "some broken", 1: "some rejected"}
+    assert distil().rows == 5
+    outcome = distil()
+    assert (outcome.rows, outcome.unusable, outcome.stopped) == (8, {"rejected": 2}, None)
+    assert distil().fresh_requests == 0
+    assert len(teacher.batches) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("401", AuthenticationFailed), ("404", NotFound), ("400", Unavailable)]
+)
+def test_an_endpoint_without_batches_says_so(
+    teacher: Teacher, distil: Distil, fault: str, error: type[Exception]
+) -> None:
+    teacher.batch_faults = {0: fault}
+    with pytest.raises(error):
+        distil()
 
 
 def test_a_budget_decides_how_much_goes_into_a_batch(teacher: Teacher, distil: Distil) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.data.synthesis.teaching import Teacher, reply_by_schema
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, Unavailable
 from selftune.core.records import Record
 from selftune.data.distill import Distillation, distill, distill_stored, logged_file
 from selftune.data.mine import Mining, Models, mine
@@ -288,3 +288,39 @@ def test_a_verb_runs_inside_a_notebook(
         return distill(tmp_path, asking, Distillation(rows=ROWS), means).rows
 
     assert asyncio.run(cell()) == 4
+
+
+def test_equal_prompts_are_asked_once_and_each_row_gets_the_answer(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    outcome = distill(tmp_path, asking, Distillation(rows=(*ROWS, *ROWS)), means)
+    assert (outcome.rows, outcome.requests, len(teacher.requests)) == (8, 4, 4)
+
+
+def test_paraphrases_that_cannot_be_used_are_counted(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    teacher.faults = ["refusal", "malformed"]
+    teacher.reply = lambda body: '{"paraphrases": 3}'
+    outcome = paraphrase(tmp_path, asking, Paraphrasing(rows=ROWS), means)
+    assert (outcome.rows, outcome.unusable) == (0, {"refused": 1, "malformed": 3})
+
+
+def test_many_refusals_in_a_row_end_the_run(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    rows = tuple(chat(f"question {number}", "yes") for number in range(200))
+    teacher.faults = ["400"] * 500
+    with pytest.raises(InvalidInput, match="refuses every request"):
+        distill(tmp_path, asking, Distillation(rows=rows), means)
+    assert len(teacher.requests) < 50
+
+
+def test_a_result_that_cannot_be_written_loses_no_answer(
+    tmp_path: Path, teacher: Teacher, asking: Asking, means: Means
+) -> None:
+    (tmp_path / "train.jsonl").mkdir()
+    with pytest.raises(Unavailable, match="cannot be written"):
+        distill(tmp_path, asking, Distillation(rows=ROWS), means)
+    (tmp_path / "train.jsonl").rmdir()
+    assert distill(tmp_path, asking, Distillation(rows=ROWS), means).fresh_requests == 0
