@@ -17,6 +17,7 @@ from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
 from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
+from selftune.data.source import located
 from selftune.evaluate.compare import compare
 from selftune.evaluate.items import to_items
 from selftune.evaluate.report import Report
@@ -77,9 +78,9 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
     from selftune.data.split import SplitOptions, split
 
     data, evaluation = spec.data, spec.evaluation
-    rows = read_rows(folder / data.training_file, ReadOptions(limit=data.limit))
+    rows = read_rows(located(folder, data.training_file), ReadOptions(limit=data.limit))
     chats = to_chats(rows, data.template)
-    tests = None if data.test_file is None else read_rows(folder / data.test_file)
+    tests = None if data.test_file is None else read_rows(located(folder, data.test_file))
     options = SplitOptions(
         validation=data.validation_fraction, test=data.test_fraction, seed=spec.model.seed
     )

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from selftune.core.errors import InvalidInput, MissingExtra
-from selftune.data.source import display_name, open_source
+from selftune.data.source import display_name, located, open_source
 
 TEXT = b'{"n": 1}\n' * 50_000
 
@@ -151,6 +151,13 @@ def test_display_names_keep_the_place_only() -> None:
     assert display_name("https://me:pw@host/a.jsonl?sig=1#x") == "https://host/a.jsonl"
     assert display_name("folder/a?b.jsonl") == "folder/a?b.jsonl"
     assert display_name("-") == "standard input"
+
+
+def test_paths_in_a_file_are_relative_to_it_and_other_places_are_not() -> None:
+    assert located(Path("/runs"), "train.jsonl") == "/runs/train.jsonl"
+    assert located(Path("/runs"), "/data/train.jsonl") == "/data/train.jsonl"
+    for place in ("hf:owner/name", "https://host/rows.jsonl", "memory://rows"):
+        assert located(Path("/runs"), place) == place
 
 
 def test_progress_counts_the_bytes_as_they_are_stored(tmp_path: Path) -> None:

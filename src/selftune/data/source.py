@@ -147,6 +147,13 @@ def open_source(source: str | Path) -> Iterator[Source]:
         yield Source(str(source), closing)
 
 
+def located(folder: Path, location: str) -> str:
+    """Return where a source is that is named in a file of a folder: paths are relative to it."""
+    if location.startswith(DATASET_PREFIX) or _URL.match(location):
+        return location
+    return str(folder / location)
+
+
 def display_name(location: str) -> str:
     """Return what to call a place: without user, password, query and fragment of a URL."""
     if location == STANDARD_INPUT:
