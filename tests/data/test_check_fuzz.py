@@ -149,14 +149,14 @@ def in_order(found: list[Problem]) -> list[str]:
     return sorted(one.model_dump_json() for one in found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(ROWS, max_size=4), METHODS)
 def test_the_quick_path_finds_what_the_slow_path_finds(rows: list[Any], method: Method) -> None:
     data = b"".join(dump(row) + b"\n" for row in rows)
     assert in_order(quick(data, method)) == in_order(slow(data, method))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(SEEDS, st.data())
 def test_the_paths_agree_on_rows_of_which_bytes_were_changed(
     seed: Any, data: st.DataObject
@@ -194,7 +194,7 @@ def test_arbitrary_bytes_as_a_row_are_explained(text: bytes) -> None:
         assert line.problem.remedy
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(ROWS, METHODS)
 def test_a_row_is_explained_in_short_words(row: Any, method: Method) -> None:
     for found in row_problems(row, 5, method):
@@ -236,7 +236,7 @@ def test_arbitrary_bytes_as_a_file_are_explained(
     assert_explained(checked(data, method, suffix), data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ROWS | st.binary(max_size=20), max_size=12), METHODS | st.none(), st.booleans())
 def test_arbitrary_rows_as_a_file_are_explained(
     rows: list[Any], method: Method | None, is_packed: bool

@@ -11,6 +11,7 @@ from tests.data.corpus.parts import Broken, ask, chat, dump, say
 from tests.data.corpus.sources import SOURCES, UNWRITABLE
 from tests.data.made_up import PERSONAL, SECRETS
 
+from selftune.data import tally
 from selftune.data.check import CheckOptions, problems
 from selftune.data.problems import Problem, rules
 
@@ -60,6 +61,12 @@ def test_a_file_beyond_the_limit_is_told_before_it_is_read(begins: bytes, tmp_pa
     assert "536,870,913" in found.message
 
 
+def test_one_example_too_many_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "MAX_QUESTIONS", 53)
+    (good,) = (one for one in EVERYTHING if one.name == "good questions")
+    assert [one.rule for one in found_in(good, tmp_path)] == ["too-many-examples"]
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -85,5 +92,6 @@ def test_every_rule_is_breached_at_least_twice() -> None:
     breached = Counter(rule for broken in EVERYTHING for rule in {e[0] for e in broken.expected})
     breached.update(rule for source in SOURCES for rule in {e[0] for e in source.expected})
     breached.update(["not-convertible"] * len(UNWRITABLE) + ["file-too-large"] * 2)
+    breached.update(["too-many-examples"])
     assert {rule: breached[rule] for rule in rules() if breached[rule] < 2} == {}
     assert set(breached) <= set(rules())

@@ -92,12 +92,6 @@ FILES = (
         ("too-many-examples", None, None),
         method="reinforcement",
     ),
-    case(
-        "60,000 questions",
-        lambda: lines(questions(60_000)),
-        ("too-many-examples", None, None),
-        method="reinforcement",
-    ),
     case("a byte order mark", b"\xef\xbb\xbf" + GOOD, ("byte-order-mark", 1, None)),
     case(
         "a byte order mark and Windows line ends",
@@ -208,10 +202,10 @@ OTHER_FILES = (
         ("length-outlier", 7, None),
     ),
     case(
-        "a million messages in a row",
+        "300,000 messages in a row",
         lambda: among(
             b'{"messages": ['
-            + b'{"role": "user", "content": "Hat?"}, ' * MEGABYTE
+            + b'{"role": "user", "content": "Hat?"}, ' * 300_000
             + dump(say())
             + b"]}"
         ),
