@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.data.corpus import rows, tools
 from tests.data.corpus.everything import EVERYTHING
-from tests.data.corpus.parts import Broken, ask, chat, dump, say
+from tests.data.corpus.parts import Broken, ask, chat, dump, good_chats, lines, say
 from tests.data.corpus.sources import SOURCES, UNWRITABLE
 from tests.data.made_up import PERSONAL, SECRETS
 
@@ -26,6 +27,8 @@ def found_in(broken: Broken, folder: Path) -> list[Problem]:
     return list(problems(path, CheckOptions(method=broken.method, model=MODEL, processes=1)))
 
 
+_OF_TEXTS = ("answer-untrimmed", "length-outlier", "system-inconsistent")
+"""Rules that rows of the corpus breach and that need a look into texts."""
 MODEL = "gpt-4o-mini-2024-07-18"
 
 
@@ -59,6 +62,22 @@ def test_a_file_beyond_the_limit_is_told_before_it_is_read(begins: bytes, tmp_pa
     found = next(problems(path))
     assert (found.rule, found.line) == ("file-too-large", None)
     assert "536,870,913" in found.message
+
+
+@pytest.mark.parametrize("broken", [*rows.ALL, *tools.ALL], ids=lambda broken: broken.name)
+def test_structure_is_checked_without_a_look_into_texts(broken: Broken, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(broken.make())
+    found = problems(path, CheckOptions(method=broken.method, content=False, processes=1))
+    structural = {place for place in broken.expected if place[0] not in _OF_TEXTS}
+    assert {(one.rule, one.line, one.message_index) for one in found} == structural
+
+
+def test_too_few_rows_are_an_error_without_a_look_into_texts(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(lines(good_chats(3)))
+    found = list(problems(path, CheckOptions(content=False)))
+    assert [one.rule for one in found] == ["too-few-examples"]
 
 
 def test_one_example_too_many_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from selftune.data.read import ReadOptions, lines_of, read_lines
 from selftune.data.rows import Row, answer_text, prompt_text
 from selftune.data.source import Source, open_source
 from selftune.data.structure import Method, method_of
-from selftune.data.tally import Tally, findings
+from selftune.data.tally import Tally, amount, findings
 from selftune.models import prices
 
 _UPLOADED = ("chat", "preference", "prompt", "item")
@@ -152,6 +152,7 @@ class Checking:
                     raise
                 yield problem(str(error.code), None, error.message)
                 return  # of the rest nothing is known
+        yield from amount(self.tally)
         if self._options.content:
             yield from findings(self.tally)
             yield from self._repeats()

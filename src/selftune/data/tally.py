@@ -108,9 +108,25 @@ class Tally:
             self.labels = _sum(self.labels, _counted(answers, lines), _MOST_LABELS)
 
 
+def amount(tally: Tally) -> Iterator[Problem]:
+    """Yield what is wrong with how many rows there are."""
+    if tally.method == "evaluation" or not tally.rows:
+        return  # that there are no rows, another rule says
+    if tally.rows < MIN_EXAMPLES:
+        words = (
+            f"Training file has {tally.rows} example(s), but must have at least {MIN_EXAMPLES} "
+            "examples"
+        )
+        yield problem("too-few-examples", None, words)
+    elif tally.rows < _FEW_EXAMPLES:
+        yield problem("few-examples", None, f"The file has {tally.rows} examples.")
+    elif tally.method == "reinforcement" and tally.rows > MAX_QUESTIONS:
+        words = f"The file has {tally.rows:,} examples; the limit is {MAX_QUESTIONS:,}."
+        yield problem("too-many-examples", None, words)
+
+
 def findings(tally: Tally) -> Iterator[Problem]:
     """Yield what the counts say about the data as a whole."""
-    yield from _amount(tally)
     yield from _outliers(tally)
     yield from _systems(tally)
     if tally.labels is not None:
@@ -129,22 +145,6 @@ def _sum(first: Counted | None, second: Counted | None, most: int) -> Counted | 
         seen = first.get(text)
         first[text] = (count, line) if seen is None else (seen[0] + count, min(seen[1], line))
     return first if len(first) <= most else None
-
-
-def _amount(tally: Tally) -> Iterator[Problem]:
-    if tally.method == "evaluation" or not tally.rows:
-        return  # that there are no rows, another rule says
-    if tally.rows < MIN_EXAMPLES:
-        words = (
-            f"Training file has {tally.rows} example(s), but must have at least {MIN_EXAMPLES} "
-            "examples"
-        )
-        yield problem("too-few-examples", None, words)
-    elif tally.rows < _FEW_EXAMPLES:
-        yield problem("few-examples", None, f"The file has {tally.rows} examples.")
-    elif tally.method == "reinforcement" and tally.rows > MAX_QUESTIONS:
-        words = f"The file has {tally.rows:,} examples; the limit is {MAX_QUESTIONS:,}."
-        yield problem("too-many-examples", None, words)
 
 
 def _outliers(tally: Tally) -> Iterator[Problem]:

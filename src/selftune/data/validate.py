@@ -13,6 +13,8 @@ from selftune.data.read import ReadOptions
 from selftune.data.structure import Method, openai_words
 from selftune.data.tally import MIN_EXAMPLES
 
+_OF_AMOUNT = ("file-empty", "too-few-examples")
+"""Told in other words, and with another limit for validation files."""
 Which = Literal["training", "validation"]
 
 
@@ -37,7 +39,7 @@ def check_training_file(
     options = CheckOptions(method=method, content=False, processes=1, read=read)
     checking = Checking(path, options)
     for found in checking.problems():
-        if found.severity == "error" and found.rule != "file-empty":
+        if found.severity == "error" and found.rule not in _OF_AMOUNT:
             raise _failed(which, openai_words(found, method))
         _count(checking, which, max_rows)
     _count(checking, which, max_rows)
