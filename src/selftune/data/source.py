@@ -3,30 +3,24 @@
 Everything is streamed: what is packed is never unpacked as a whole. Display names carry no secrets.
 """
 
-import gzip
-import io
 import re
 import shutil
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 from selftune.core.errors import InvalidInput, MissingExtra
+from selftune.data.streams import BUFFER_BYTES, Unpacked, beginning, joined, plain_errors
 
 STANDARD_INPUT = "-"
 DATASET_PREFIX = "hf:"
 """`hf:owner/name` is a data set of the Hugging Face Hub; `hf://…` is a file there."""
 HEAD_BYTES = 1 << 16
-_BUFFER_BYTES = 1 << 20
 _PACKED_SUFFIXES = (".gz", ".zst")
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_ZSTD_FEED_BYTES = 1 << 10
-"""At most 256 blocks of 128 KiB come out of so many bytes: 32 MiB, whatever was packed."""
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*(::[a-z0-9+.-]+)*://", re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w-]+/[\w-]+$")
 _URL_TIMEOUT_SECONDS = 60
@@ -40,8 +34,7 @@ class Source:
         """As it was given; may carry credentials. `name` is what to show."""
         self.name = display_name(location)
         self._closing = closing
-        self._counted: _Counted | None = None
-        self._is_packed = False
+        self._stream: BinaryIO | None = None
 
     @property
     def is_url(self) -> bool:
@@ -72,67 +65,67 @@ class Source:
         """The first bytes, unpacked; the stream still begins with them."""
         if self.is_dataset:
             return b""
-        head = _beginning(self._opened)
-        self._opened = _buffered(_Joined(head, self._opened))
+        head = beginning(self.stream, HEAD_BYTES)
+        self._stream = joined(head, self.stream)
         return head
 
     @property
     def stream(self) -> BinaryIO:
         """The unpacked bytes, from the first that was not read yet."""
-        return self._opened
+        if self._stream is None:
+            self._stream = self._unpacked.stream
+        return self._stream
 
     @property
     def position(self) -> int:
         """How many bytes were read, as they are stored."""
-        return self._counted.count if self._counted is not None else 0
+        return self._unpacked.position if self._stream is not None else 0
 
     @cached_property
     def size(self) -> int | None:
         """How many bytes are stored; None where nobody knows."""
-        if self.location == STANDARD_INPUT or self.is_url or self.is_dataset:
-            return None
-        return Path(self.location).stat().st_size
+        path = self._path
+        return path.stat().st_size if path is not None else None
 
     @property
     def plain_path(self) -> Path | None:
         """The path that holds the very bytes of the stream, where there is one."""
-        stream = self.stream
-        del stream  # opening it tells whether it is packed
-        is_file = self.size is not None and Path(self.location).is_file()
-        return Path(self.location) if is_file and not self._is_packed else None
+        return None if self._unpacked.is_packed else self._path
 
     def seekable(self) -> BinaryIO:
         """Return the unpacked bytes as a file that can be read in any order."""
-        stream, path = self.stream, self.plain_path
+        path = self.plain_path
         if path is not None:
             return self._closing.enter_context(path.open("rb"))
         copy = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the source
         self._closing.enter_context(copy)
-        shutil.copyfileobj(stream, copy, _BUFFER_BYTES)
+        shutil.copyfileobj(self.stream, copy, BUFFER_BYTES)
         copy.seek(0)
         return cast(BinaryIO, copy)
 
+    @property
+    def _path(self) -> Path | None:
+        """The file of this machine that it is, if it is one."""
+        if self.location == STANDARD_INPUT or self.is_url:
+            return None
+        return Path(self.location) if Path(self.location).is_file() else None
+
     @cached_property
-    def _opened(self) -> BinaryIO:
-        with _plain_errors(self.name):
-            raw = self._raw()
-            self._counted = _Counted(raw, self.name)
-            packed = _buffered(self._counted)
-            magic = packed.read(len(_ZSTD_MAGIC))
-            whole = _buffered(_Joined(magic, packed))
-        self._is_packed = magic.startswith(_GZIP_MAGIC) or magic == _ZSTD_MAGIC
-        if magic.startswith(_GZIP_MAGIC):
-            return _buffered(_Counted(gzip.GzipFile(fileobj=whole), self.name))
-        if magic == _ZSTD_MAGIC:
-            return _buffered(_Counted(_Unzst(whole), self.name))
-        return whole
+    def _unpacked(self) -> Unpacked:
+        with plain_errors(self.name):
+            return Unpacked(self._raw(), self.name)
 
     def _raw(self) -> IO[bytes]:
         if self.location == STANDARD_INPUT:
             return sys.stdin.buffer
-        if not self.is_url:
-            return self._closing.enter_context(Path(self.location).open("rb"))
-        return self._closing.enter_context(_open_url(self.location))
+        if self.is_url:
+            return self._closing.enter_context(_open_url(self.location))
+        if _HUB_NAME.match(self.location) and not Path(self.location).exists():
+            raise InvalidInput(
+                f"{self.name} cannot be read: it is not there. A data set of the Hugging Face Hub "
+                f"is written {DATASET_PREFIX}{self.name}."
+            )
+        return self._closing.enter_context(Path(self.location).open("rb"))
 
 
 @contextmanager
@@ -163,98 +156,6 @@ def display_name(location: str) -> str:
     return re.sub(r"//[^/@]*@", "//", re.sub(r"[?#].*", "", location))
 
 
-class _Counted(io.RawIOBase):
-    """Counts what is read, and says in plain words what keeps it from being read."""
-
-    def __init__(self, inner: Any, name: str) -> None:
-        self._inner, self._name, self.count = inner, name, 0
-        # What stands before a fault is not lost where one read is one read of the inner stream.
-        self._read = getattr(inner, "read1", inner.read)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        with _plain_errors(self._name):
-            data = self._read(len(target))
-            if not data and getattr(self._inner, "length", None):
-                raise EOFError  # HTTP said that more would come
-        target[: len(data)] = data
-        self.count += len(data)
-        return len(data)
-
-
-class _Joined(io.RawIOBase):
-    """Bytes that were read already, then the stream that they came from."""
-
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
-        self._head, self._rest = memoryview(head), rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        data = self._head[: len(target)] or self._rest.read(len(target))
-        self._head = self._head[len(data) :]
-        target[: len(data)] = data
-        return len(data)
-
-
-class _Unzst:
-    """Unpacks Zstandard, frame after frame; knows when the last one is not complete."""
-
-    def __init__(self, packed: BinaryIO) -> None:
-        import zstandard
-
-        self._packed = packed
-        self._unpacker: Callable[[], Any] = zstandard.ZstdDecompressor(
-            max_window_size=1 << 27  # the largest that needs no consent, as in the zstd command
-        ).decompressobj
-        self._frame: Any = None
-        self._ready = memoryview(b"")
-
-    def read(self, size: int) -> bytes:
-        while not self._ready:
-            fed = self._packed.read(_ZSTD_FEED_BYTES)
-            if not fed:
-                if self._frame is not None:
-                    raise EOFError
-                return b""
-            self._ready = memoryview(b"".join(self._unpacked(fed)))
-        data = bytes(self._ready[:size])
-        self._ready = self._ready[size:]
-        return data
-
-    def _unpacked(self, fed: bytes) -> Iterator[bytes]:
-        while fed:
-            if self._frame is None:
-                self._frame = self._unpacker()
-            yield self._frame.decompress(fed)
-            if not self._frame.eof:
-                return
-            fed, self._frame = self._frame.unused_data, None
-
-
-def _beginning(stream: BinaryIO) -> bytes:
-    """Return the first bytes; fewer where reading further fails, which reading on will tell."""
-    head = b""
-    while len(head) < HEAD_BYTES:
-        try:
-            more = stream.read1(HEAD_BYTES - len(head))  # type: ignore[attr-defined]
-        except InvalidInput:
-            if not head:
-                raise
-            break
-        if not more:
-            break
-        head += more
-    return head
-
-
-def _buffered(raw: io.RawIOBase) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(raw, _BUFFER_BYTES))
-
-
 def _open_url(url: str) -> Any:
     if url.lower().startswith(("http://", "https://")):
         import urllib.request
@@ -268,30 +169,5 @@ def _open_url(url: str) -> Any:
         raise MissingExtra(
             f"{display_name(url)} needs the {error.name or 'right'!r} package: install it with pip."
         ) from error
-
-
-@contextmanager
-def _plain_errors(name: str) -> Iterator[None]:
-    """Turn what a library says about bytes into what to do. Its own words may show secrets."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        hint = f" A data set of the Hugging Face Hub is written {DATASET_PREFIX}{name}."
-        known = hint if _HUB_NAME.match(name) else ""
-        raise InvalidInput(f"{name} cannot be read: it is not there.{known}") from error
-    except EOFError as error:
-        raise InvalidInput(
-            f"{name} ends before its end: copy or download it again.",
-            code="file-cut-short",
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InvalidInput(f"{name} is damaged: {error}. Copy or download it again.") from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InvalidInput(f"{name} cannot be read: {reason}.") from error
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":  # imported only where there is such a file
-            raise InvalidInput(f"{name} is damaged: {error}. Copy or download it again.") from error
-        if isinstance(error, ValueError) and _URL.match(name):
-            raise InvalidInput(f"{name} is at no place that fsspec knows.") from error
-        raise
+    except ValueError as error:
+        raise InvalidInput(f"{display_name(url)} is at no place that fsspec knows.") from error
