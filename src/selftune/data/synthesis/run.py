@@ -10,7 +10,7 @@ from pydantic import Field
 from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput, Unavailable
 from selftune.core.records import Record
-from selftune.data.synthesis.budget import Account, Budget, Spent
+from selftune.data.synthesis.budget import Account, Budget, Spent, most_tokens
 from selftune.data.synthesis.journal import Journal
 from selftune.models.answers import Answer, Question
 from selftune.models.batching import Waiting, ask_by_batch, portions
@@ -81,6 +81,8 @@ class Run:
         self.journal = Journal(folder, plan | {"batch": means.is_batch})
         self.account = Account(self.journal, means.budget, is_batch=means.is_batch)
         self.stopped: str | None = None
+        self.accepted = False
+        """Whether the endpoint has answered anything, so that it knows what is asked of it."""
         self.fresh = 0
         """Answers that this process got; the others were there before."""
 
@@ -104,6 +106,7 @@ class Run:
         if self.means.is_batch:
             self._finish_batches(endpoint, what)
         found = self._known(unique)
+        self.accepted = self.accepted or bool(found)
         missing = [asked for key, asked in unique.items() if key not in found]
         if missing and self.stopped is None:
             once = _Once(self, found, missing, what, len(unique))
@@ -211,7 +214,7 @@ class _Once:
         self._run.account.settle(self._by_key[answer.key], answer)
         self._note(answer)
         self._run.progress(self._what, len(self._found), self._total)
-        if len(self._rejected) >= _REJECTIONS and not self._found:
+        if len(self._rejected) >= _REJECTIONS and not (self._found or self._run.accepted):
             self._conclude()
 
     def _note(self, answer: Answer) -> None:
@@ -225,7 +228,8 @@ class _Once:
             self._found[answer.key] = answer
 
     def _conclude(self) -> None:
-        if self._rejected and not self._found:
+        self._run.accepted = self._run.accepted or bool(self._found)
+        if self._rejected and not self._run.accepted:
             body = self._by_key[self._rejected[0].key].body
             remedy = (
                 " If it does not know JSON schemas, try --json-mode object."
@@ -247,13 +251,20 @@ class _Once:
     def _too_dear(self, asked: Question) -> str:
         spent, budget = self._run.spent(), self._run.means.budget
         used = spent.prompt_tokens + spent.completion_tokens
+        parts = []
         if spent.dollars is not None and budget.dollars is not None:
-            money = f"${spent.dollars:.4f} of ${budget.dollars:.4f}"
-        else:
-            money = f"{used:,} of {budget.tokens:,} tokens" if budget.tokens else f"{used:,} tokens"
+            parts.append(f"${spent.dollars:.4f} of ${budget.dollars:.4f}")
+        if budget.tokens is not None:
+            parts.append(f"{used:,} of {budget.tokens:,} tokens")
+        unheard = (
+            f" (and up to {spent.perhaps_tokens:,} tokens by attempts that were never answered)"
+            if spent.perhaps_tokens
+            else ""
+        )
+        most = sum(most_tokens(asked))
         return (
-            f"The budget is reached: {money} used, and the next question could go beyond it. Run "
-            "the same with a larger budget to go on."
+            f"The budget is reached: {' and '.join(parts)} used{unheard}, and the next question can "
+            f"take up to {most:,} tokens. Run the same with a larger budget to go on."
         )
 
 
