@@ -1,10 +1,10 @@
 """Rows -> a file in the store, as if they had been uploaded."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from selftune.core.records import File, Identity
+from selftune.data.json_rows import json_line
 from selftune.store.files import save_file
 from selftune.store.store import Store
 
@@ -13,7 +13,7 @@ def keep_rows(store: Store, identity: Identity, rows: Iterable[Any], filename: s
     """Store rows as JSONL with the purpose `fine-tune`; return the file."""
     with store.blobs.writer() as writer:
         for row in rows:
-            writer.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            writer.write(json_line(row))
         blob = writer.commit()
     file = File(
         id=store.ids.new("file-"),
