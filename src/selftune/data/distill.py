@@ -264,7 +264,10 @@ def _made(vote: _Vote, teacher: Asking, wanted: Distillation) -> Made:
         "parents": [{"row": vote.prompt.number}],
     }
     messages = _trained(vote.prompt.messages, wanted)
-    return Made(answered(messages, plain_message(first.message), vote.prompt.tools), origin)
+    answer = plain_message(first.message)
+    if "content" in answer:
+        answer["content"] = first.text.strip()
+    return Made(answered(messages, answer, vote.prompt.tools), origin)
 
 
 def _trained(messages: Messages, wanted: Distillation) -> Messages:

@@ -53,7 +53,7 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     Journal(tmp_path, PLAN).close()
-    with pytest.raises(InvalidInput, match="another task"):
+    with pytest.raises(InvalidInput, match="differs in task:"):
         Journal(tmp_path, PLAN | {"task": "xyz"})
     Journal(tmp_path, PLAN).close()  # and is as it was
 

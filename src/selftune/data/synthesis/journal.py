@@ -98,8 +98,8 @@ class Journal:
         if changed:
             self.close()
             raise InvalidInput(
-                f"{str(self.path.parent)!r} holds a run with another {', '.join(changed)}: repeat "
-                "the command as it was to go on with it, or give another --out."
+                f"{str(self.path.parent)!r} holds a run that differs in {', '.join(changed)}: "
+                "repeat the command as it was to go on with it, or give another --out."
             )
 
     def answer(self, key: str) -> Answer | None:

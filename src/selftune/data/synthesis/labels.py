@@ -44,9 +44,12 @@ def read_labels(source: str) -> tuple[Label, ...]:
             labels = list(_parsed(path.read_text(encoding="utf-8-sig"), source))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"The labels {source!r} cannot be read: {error}.") from error
-    twice = [name for name, times in Counter(label.name for label in labels).items() if times > 1]
-    if twice:
-        raise InvalidInput(f"The label {twice[0]!r} is in {source!r} more than once.")
+    times = Counter(plain_label(label.name) for label in labels)
+    twice = next((label.name for label in labels if times[plain_label(label.name)] > 1), None)
+    if twice is not None:
+        raise InvalidInput(
+            f"The label {twice!r} is in {source!r} more than once (case and quotes do not count)."
+        )
     if len(labels) < 2:
         raise InvalidInput(f"{source!r} has {len(labels)} label(s), and there must be two or more.")
     return tuple(labels)

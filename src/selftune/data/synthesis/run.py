@@ -261,10 +261,12 @@ class _Once:
             if spent.perhaps_tokens
             else ""
         )
-        most = sum(most_tokens(asked))
+        most = most_tokens(asked)
+        dollars = self._run.account.cost(asked.body["model"], most)
+        price = "" if dollars is None else f" (${dollars:.4f})"
         return (
             f"The budget is reached: {' and '.join(parts)} used{unheard}, and the next question can "
-            f"take up to {most:,} tokens. Run the same with a larger budget to go on."
+            f"take up to {sum(most):,} tokens{price}. Run the same with a larger budget to go on."
         )
 
 
@@ -275,7 +277,7 @@ def plan_of(verb: str, asking: Asking | None, **parts: Any) -> dict[str, Any]:
         plan |= {
             "model": asking.endpoint.model,
             "address": address_of(asking.endpoint),
-            "asking": asking.model_dump(mode="json", exclude={"endpoint"}),
+            **asking.model_dump(mode="json", exclude={"endpoint"}),
         }
     return plan | {
         name: value if isinstance(value, str | int | float | None) else fingerprint(value)
