@@ -16,6 +16,7 @@ from selftune.data.candidates import Sides, few_words_apart, most_apart, one_wor
 from selftune.data.word_sets import (
     Integers,
     WordSets,
+    bits_apart,
     first_on,
     sets_of,
     similarities,
@@ -24,7 +25,7 @@ from selftune.data.word_sets import (
 
 THRESHOLD = 0.8
 """Share of words in common from which two texts are near: one word of ten may differ."""
-_PARTNERS = 10
+_PARTNERS = 5
 """Pairs of a text across sides that are listed in any case."""
 LOWEST_THRESHOLD = 0.5
 """Below, half of the words differ, and most texts about one thing would be near."""
@@ -74,7 +75,7 @@ def near_pairs_between(
     """Return near pairs of a text (`first`) and one of the others (`second`).
 
     Every text that is near to one of the other side is in a pair; a pair is left out only where both
-    are in ten others. Where texts of one side have the same normal form, the first stands for all.
+    are in five others. Where texts of one side have the same normal form, the first stands for all.
     """
     sets = sets_of([*texts, *others])
     count = len(texts)
@@ -132,7 +133,7 @@ class _Links:
             worth &= np.minimum(self._partners[i], self._partners[j]) < _PARTNERS
         worth &= self.sets.kinds[i] == self.sets.kinds[j]
         i, j, at = i[worth], j[worth], np.flatnonzero(worth)
-        apart = np.bitwise_count(self._sketches[i] ^ self._sketches[j]).sum(axis=1, dtype=np.int64)
+        apart = bits_apart(self._sketches, i, j)
         close = apart <= most_apart(self.threshold, self.sizes[i] + self.sizes[j])
         found: Integers = at[close]
         return found

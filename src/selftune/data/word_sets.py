@@ -12,6 +12,8 @@ from selftune.data.words import words
 Integers = NDArray[Any]
 
 _WORDS_AT_ONCE = 1 << 22
+_SKETCH_BYTES = 1 << 26
+"""Memory of all sketches, from which they are not made longer."""
 _SEED = 0x9E3779B97F4A7C15
 
 
@@ -86,15 +88,29 @@ def mixed(values: Integers) -> Integers:
 
 
 def sketches(sets: WordSets) -> Integers:
-    """Return 256 bits a set, each the parity of the words that fall on it.
+    """Return 256 bits a set, or more where sets are large, each the parity of the words that fall on it.
 
     Two sets' sketches differ in at most as many bits as the sets differ in words.
     """
-    sketches = np.zeros((len(sets.sizes), 4), dtype=np.uint64)
-    owners = np.repeat(np.arange(len(sets.sizes)) * 4, sets.sizes)
-    lanes = owners + (sets.hashes >> np.uint64(6) & np.uint64(3)).astype(np.int64)
-    np.bitwise_xor.at(sketches.reshape(-1), lanes, np.uint64(1) << (sets.hashes & np.uint64(63)))
-    return sketches
+    rows = len(sets.sizes)
+    lanes = 4
+    while lanes * 64 < sets.sizes.max(initial=0) and rows * lanes * 8 < _SKETCH_BYTES:
+        lanes *= 2
+    bits = np.zeros((rows, lanes), dtype=np.uint64)
+    owners = np.repeat(np.arange(rows) * lanes, sets.sizes)
+    places = owners + (sets.hashes >> np.uint64(6) & np.uint64(lanes - 1)).astype(np.int64)
+    np.bitwise_xor.at(bits.reshape(-1), places, np.uint64(1) << (sets.hashes & np.uint64(63)))
+    return bits
+
+
+def bits_apart(sketched: Integers, i: Integers, j: Integers) -> Integers:
+    """Return in how many bits the sketches of each pair differ."""
+    apart = np.empty(len(i), dtype=np.int64)
+    step = max(1, _WORDS_AT_ONCE // sketched.shape[1])
+    for at in range(0, len(i), step):
+        ours, theirs = sketched[i[at : at + step]], sketched[j[at : at + step]]
+        apart[at : at + step] = np.bitwise_count(ours ^ theirs).sum(axis=1, dtype=np.int64)
+    return apart
 
 
 def similarities(sets: WordSets, i: Integers, j: Integers) -> NDArray[np.float64]:
