@@ -157,6 +157,11 @@ def test_fields_become_items(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "out.jsonl") == [{"item": {"q": "a", "label": "b"}}]
 
 
+def test_a_tsv_has_tabs(tmp_path: Path) -> None:
+    convert(written(tmp_path / "in.jsonl", {"a": "x, y", "b": 1}), tmp_path / "o.tsv", to="fields")
+    assert (tmp_path / "o.tsv").read_text(encoding="utf-8") == "a\tb\nx, y\t1\n"
+
+
 def test_chats_become_questions_with_answers(tmp_path: Path) -> None:
     convert(written(tmp_path / "in.jsonl", CHAT), tmp_path / "out.csv", to="fields")
     assert list(read_rows(tmp_path / "out.csv")[0]) == ["question", "answer"]

@@ -34,8 +34,10 @@ class Container(Protocol):
 
         """
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         """Write rows, the same bytes every time; return how many there were.
+
+        `suffix` is the ending of the target's name, one of `suffixes` or none.
 
         Raises:
             InvalidInput: rows of this shape cannot be packed in this way.

@@ -55,10 +55,12 @@ def convert(
         InvalidInput: there are no rows, or the source or the target cannot be what it must be.
 
     """
-    container = container_of_suffix(target_suffix(str(target)))
+    suffix = target_suffix(str(target))
+    container = container_of_suffix(suffix)
     with open_source(source) as opened, open_target(str(target)) as file:
         work = _Conversion(opened, to, skip_bad, watch)
-        written = load_container(container).write(work.rows(options or ReadOptions()), file)
+        rows = work.rows(options or ReadOptions())
+        written = load_container(container).write(rows, file, suffix)
         if work.skipped and not skip_bad:
             raise BadRows(
                 f"{opened.name}: {work.skipped:,} of {work.seen:,} rows cannot be converted; nothing "

@@ -43,8 +43,9 @@ def convert(
 ) -> None:
     """Turn whatever you have into OpenAI's JSONL, or into another shape.
 
-    Shape and packing are told by content. Rows of fields need --user and --assistant. Nothing is written
-    when a row cannot be read, and every such row is listed.
+    Shape and packing are told by content; rows of fields need --user and --assistant.
+
+    When a row cannot be read, every such row is listed and nothing is written.
     """
     from selftune.core.errors import BadRows, InvalidInput
     from selftune.data.convert import convert as convert_rows

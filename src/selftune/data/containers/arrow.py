@@ -33,7 +33,7 @@ class Arrow:
     def lines(self, source: Source) -> Iterator[Line]:
         yield from lines_of(source.name, partial(_batches, source))
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         table = table_of(rows)
         from pyarrow import ipc
 

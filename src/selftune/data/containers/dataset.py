@@ -49,7 +49,7 @@ class HuggingFace:
         for line in lines_of(source.name, partial(_batches, dataset)):
             yield line if line.row is None else Line(line.number, _named(line.row, labels))
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> NoReturn:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> NoReturn:
         raise InvalidInput("Data sets are read, not written. Choose a name in .parquet.")
 
 

@@ -64,7 +64,7 @@ class JsonArray:
         elif (line := array.line_of_rest()) is not None:
             yield _fault(line, "is followed by something else")
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         count = 0
         for row in rows:
             target.write(b",\n" if count else b"[\n")

@@ -48,7 +48,7 @@ class JsonLines:
             if not text.isspace():
                 yield parse_row(text, number)
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         count = 0
         for row in rows:
             target.write(json_line(row))

@@ -68,7 +68,7 @@ class Literal:
             raise InvalidInput(f"{source.name} is nested too deeply for Python.") from error
         yield from _lines(_values(module), source.name)
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> NoReturn:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> NoReturn:
         raise InvalidInput("Python literals are read, not written. Choose a name in .jsonl.")
 
 

@@ -31,7 +31,7 @@ class Parquet:
     def lines(self, source: Source) -> Iterator[Line]:
         yield from lines_of(source.name, partial(_batches, source))
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         table = table_of(rows)
         from pyarrow import parquet
 

@@ -66,10 +66,11 @@ class Table:
             if len(cells) > 1 or any(cell.strip() for cell in cells):
                 yield _line(number, names, cells)
 
-    def write(self, rows: Iterable[Row], target: BinaryIO) -> int:
+    def write(self, rows: Iterable[Row], target: BinaryIO, suffix: str = "") -> int:
         text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
-        plain = csv.writer(text, lineterminator="\n")
-        quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        delimiter = "\t" if suffix == ".tsv" else ","
+        plain = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+        quoting = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
         names, count = list[str](), 0
         for row in rows:
             if not names:
