@@ -6,7 +6,8 @@ import pytest
 from tests.data.synthesis.teaching import Teacher, teaching
 
 from selftune.data.synthesis.run import Asking, Means
-from selftune.models.endpoint import Endpoint, Limits
+from selftune.models.asking import Limits
+from selftune.models.endpoint import Endpoint
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ class MeansOptions:
         from selftune.core.errors import InvalidInput
         from selftune.data.synthesis.budget import Budget
         from selftune.data.synthesis.run import Means
-        from selftune.models.endpoint import Limits
+        from selftune.models.asking import Limits
 
         if self.budget_dollars is not None and self.budget_dollars <= 0:
             raise InvalidInput(f"--budget-dollars is {self.budget_dollars}: it must be above 0.")

@@ -13,8 +13,9 @@ from selftune.core.records import Record
 from selftune.data.synthesis.budget import Account, Budget, Spent, most_tokens
 from selftune.data.synthesis.journal import Journal
 from selftune.models.answers import Answer, Question
+from selftune.models.asking import Limits, ask
 from selftune.models.batching import Waiting, ask_by_batch, portions
-from selftune.models.endpoint import Endpoint, Limits, address_of, ask, base_url_of
+from selftune.models.endpoint import Endpoint, address_of, base_url_of
 
 Progress = Callable[[str, int, int], None]
 """Called with what is done, how many are done, and how many there are."""

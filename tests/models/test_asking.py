@@ -9,7 +9,8 @@ from tests.data.synthesis.teaching import Teacher, teaching
 
 from selftune.core import errors
 from selftune.models.answers import Answer, Question, load_json, question, read_completion
-from selftune.models.endpoint import Endpoint, Limits, ask, ask_all
+from selftune.models.asking import Limits, ask, ask_all
+from selftune.models.endpoint import Endpoint
 from selftune.models.pace import Pace
 
 QUICK = Limits(first_wait_seconds=0.01)
