@@ -2,8 +2,9 @@
 
 The shapes are those of detect-secrets, without its entropy detectors, which take every hash for a
 secret, and without asking any service whether a key works; `key_shapes.toml` adds newer ones. What
-is plainly a placeholder (`sk-your-key`, `AKIAIOSFODNN7EXAMPLE`) is no finding. A text has at most
-one finding of a kind: the first.
+is plainly a placeholder (`sk-your-key`, `AKIAIOSFODNN7EXAMPLE`) is no finding, and keys without a
+fixed beginning (Discord, Twilio) only where a word before them says what they are: `api_key=…`,
+`password is …`, in English and German. A text has at most one finding of a kind: the first.
 """
 
 import re
@@ -75,13 +76,23 @@ _UNBOUNDED = {
 """Kinds whose anchor may follow a letter."""
 
 _ASSIGNED_ANCHORS = (
-    *("assword", "ASSWORD", "asswd", "secret", "Secret", "SECRET", "private_key", "access_token"),
+    *(
+        "assword",
+        "ASSWORD",
+        "asswd",
+        "asswort",
+        "secret",
+        "Secret",
+        "SECRET",
+        "private_key",
+        "access_token",
+    ),
     *("api_key", "API_KEY", "apikey", "apiKey", "api-key", "API key", "api key"),
     *("auth_token", "AUTH_TOKEN"),
 )
 _ASSIGNED = re.compile(
     r"""(?i:asswor[dt]|asswd|secret|api[_ -]?key|private_key|(?:auth|access)_token)
-    [\w-]{0,20}["'\]`]{0,2}\s{0,3}(?::=|=>|:|={1,3}|\bis:?)\s{0,3}["'`]?
+    [\w-]{0,20}["'\]`]{0,2}\s{0,3}(?::=|=>|:|={1,3}|\b(?:is|lautet|ist):?)\s{0,3}["'`]?
     (?P<value>[^\s"'`,;]{6,128})""",
     re.VERBOSE,
 )
@@ -89,7 +100,7 @@ _PLACEHOLDER = re.compile(
     r"(?i)x{4}|\*{3}|\.{3}|your|example|sample|placeholder|change.?me|dummy|redacted|insert|replace"
     r"|1234567|abcdef|password|passwd|^(?:pass|pwd|secret|user|token|test)\d*$"
 )
-_CODE = re.compile(r"[(\[{<$%]|^[@/.~-]|\w\.\w+\.|::|->|^https?:")
+_CODE = re.compile(r"[(\[{<]|^[$%@/.~-]|\w\.\w+\.|::|->|^https?:")
 _KEY_MATERIAL = re.compile(r"[A-Za-z0-9+/]{32}")
 
 
@@ -119,8 +130,8 @@ def secrets_in(joined: Joined) -> Iterator[Finding]:
         if "://" in joined.texts[index]:  # by far the commonest anchor: looked for only here
             suspects.setdefault(index, set()).add(_ADDRESS)
     for index in sorted(suspects):
-        shapes = (_shapes()[at] for at in sorted(suspects[index]))
-        yield from _findings(index, joined.texts[index], shapes)
+        likely = (shapes()[at] for at in sorted(suspects[index]))
+        yield from _findings(index, joined.texts[index], likely)
 
 
 def _findings(index: int, text: str, shapes: Iterable[Shape]) -> Iterator[Finding]:
@@ -193,7 +204,8 @@ def _is_password(value: str) -> bool:
 
 
 @cache
-def _shapes() -> tuple[Shape, ...]:
+def shapes() -> tuple[Shape, ...]:
+    """Return how every kind of secret looks; kinds that several know stand there several times."""
     text = files("selftune.data").joinpath("key_shapes.toml").read_text(encoding="utf-8")
     own = [
         Shape(shape["kind"], tuple(shape["anchors"]), (re.compile(shape["pattern"]),))
@@ -217,7 +229,7 @@ def _anchors() -> tuple[BytesAhoCorasick, list[list[int]]]:
     Up to 64 anchors are compared many bytes at a time; with one more it is seven times slower.
     """
     shapes_of: dict[str, list[int]] = {}
-    for at, shape in enumerate(_shapes()):
+    for at, shape in enumerate(shapes()):
         if at == _ADDRESS:
             continue
         for anchor in shape.anchors:
