@@ -15,6 +15,8 @@ from selftune.data.rows import Line, Row
 from selftune.data.source import Source
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MAX_FIELD = 16_000_000
+"""Longest field, in characters: what a quote that is never closed swallows, at four bytes each."""
 _DELIMITERS = ",\t;|"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _NOT_A_TABLE = (b"{", b"[", b"(", b"#", b"<", b'"""')
@@ -47,7 +49,7 @@ class Table:
         )
 
     def lines(self, source: Source) -> Iterator[Line]:
-        csv.field_size_limit(MAX_BYTES)  # the library's own limit is 128 KiB
+        csv.field_size_limit(_MAX_FIELD)  # the library's own limit is 128 KiB
         texts = _texts(source.stream)
         beginning = _to_first_word(texts)
         delimiter = _delimiter(beginning[-1])
