@@ -19,6 +19,7 @@ from selftune.data.synthesis.chats import (
     tools_of,
     without_system,
 )
+from selftune.data.synthesis.journal import NAME
 from selftune.data.synthesis.labels import plain_label
 from selftune.data.synthesis.novelty import Novelty
 from selftune.data.synthesis.outputs import Made, Outcome, write_made, write_report
@@ -140,9 +141,11 @@ def distill_stored(
     """Write stored completions as training rows; nothing is asked and nothing is paid.
 
     Raises:
-        InvalidInput: there are none.
+        InvalidInput: there are none, or the folder holds another run.
 
     """
+    if (out / NAME).exists():
+        raise InvalidInput(f"{str(out)!r} holds a run that asked a teacher: give another --out.")
     listed = list(completions)
     if not listed:
         raise InvalidInput(
@@ -157,7 +160,7 @@ def distill_stored(
     held = _held(rows, wanted)
     made = [
         Made(
-            answered(_trained(list(one.messages), wanted), one.answer),
+            answered(_trained(list(one.messages), wanted), one.answer, one.tools),
             {"verb": "distill", "teacher": one.model, "stored": one.id, "parents": []},
         )
         for one, is_held in zip(usable, held, strict=True)
@@ -210,7 +213,7 @@ def _logged(path: Path, number: int, line: bytes) -> Stored:
         entry = load_json(line.decode("utf-8-sig"))
     except ValueError as error:
         raise InvalidInput(f"{path}, line {number} is not JSON: {error}.") from error
-    found = logged_completion(entry, number) if isinstance(entry, dict) else None
+    found = logged_completion(entry, str(number)) if isinstance(entry, dict) else None
     if found is None:
         raise InvalidInput(
             f"{path}, line {number} is no stored completion: it needs messages (or input) and "

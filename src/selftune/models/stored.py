@@ -16,11 +16,11 @@ class Stored(Record):
     messages: tuple[dict[str, Any], ...]
     answer: dict[str, Any]
     """The assistant's message, with nothing but what training rows may have."""
+    tools: dict[str, Any]
+    """What the request said about tools, by the request's own keys."""
 
 
-def stored_completions(
-    endpoint: Endpoint, metadata: dict[str, str] | None = None
-) -> Iterator[Stored]:
+def stored_completions(endpoint: Endpoint) -> Iterator[Stored]:
     """Yield what the endpoint stored for a model, oldest first.
 
     Raises:
@@ -33,27 +33,19 @@ def stored_completions(
     try:
         with OpenAI(**client_arguments(endpoint), max_retries=5) as client:
             completions = client.chat.completions
-            for one in completions.list(
-                model=endpoint.model, order="asc", limit=100, metadata=metadata or {}
-            ):
-                asked = [
-                    m.model_dump(exclude_none=True)
-                    for m in completions.messages.list(one.id, limit=100)
-                ]
-                yield Stored(
-                    id=one.id,
-                    model=one.model,
-                    messages=tuple(plain_message(message) for message in asked),
-                    answer=plain_message(one.choices[0].message.model_dump(exclude_none=True))
-                    if one.choices
-                    else {},
-                )
+            for one in completions.list(model=endpoint.model, order="asc", limit=100):
+                asked = completions.messages.list(one.id, limit=100)
+                messages = [message.model_dump(exclude_none=True) for message in asked]
+                body = one.model_dump(exclude_none=True)
+                found = logged_completion(body | {"messages": messages}, one.id)
+                if found is not None:
+                    yield found
     except APIError as error:
         raise_if_hopeless(endpoint, error)
         raise Unavailable(f"The stored completions cannot be read: {error.message}") from error
 
 
-def logged_completion(entry: dict[str, Any], number: int) -> Stored | None:
+def logged_completion(entry: dict[str, Any], name: str) -> Stored | None:
     """Return what one line of an export or log says, or None where it has no question and answer.
 
     Known shapes: a completion with its `messages` or `input` beside `choices`; and
@@ -75,13 +67,16 @@ def logged_completion(entry: dict[str, Any], number: int) -> Stored | None:
     if not isinstance(message, dict) or not asked or not all(isinstance(m, dict) for m in asked):
         return None
     return Stored(
-        id=str(response.get("id") or entry.get("id") or number),
+        id=str(response.get("id") or entry.get("id") or name),
         model=str(response.get("model") or request.get("model") or ""),
         messages=tuple(plain_message(one) for one in asked),
         answer=plain_message(message),
+        tools={name: request[name] for name in TOOL_KEYS if request.get(name) is not None},
     )
 
 
+TOOL_KEYS = ("tools", "parallel_tool_calls", "functions")
+"""Keys of a request about tools that training rows have too."""
 _KEPT = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
 
 

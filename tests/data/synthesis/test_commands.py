@@ -104,6 +104,29 @@ def test_a_closed_teacher_is_noted_once(typed: Typed, rows: Path, tmp_path: Path
     assert "terms" not in opened.stderr
 
 
+def test_stored_completions_need_no_teacher(
+    typed: Typed, rows: Path, tmp_path: Path, teacher: Teacher
+) -> None:
+    tools = [{"type": "function", "function": {"name": "ring", "parameters": {}}}]
+    request = {"messages": [{"role": "user", "content": "hello"}], "tools": tools}
+    answer = {"role": "assistant", "content": "hi"}
+    response = {"model": "gpt-4.1", "choices": [{"message": answer}]}
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"request": request, "response": response}), encoding="utf-8")
+    found = typed("distill", "--stored", log, "--out", tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    assert found.stderr.count("terms") == 1
+    written = json.loads((tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8"))
+    assert written == {"messages": [*request["messages"], answer], "tools": tools}
+    empty = typed("distill", "--from-store", "--teacher", "wise", "--out", tmp_path / "none")
+    assert isinstance(empty.exception, InvalidInput)
+    assert typed("distill", "--out", tmp_path / "none").exception is not None
+    typed("distill", rows, "--user", "{{ text }}", "--teacher", "wise", "--out", tmp_path / "run")
+    taken = typed("distill", "--stored", log, "--out", tmp_path / "run")
+    assert "another --out" in str(taken.exception)
+    assert len(teacher.requests) == 2
+
+
 @real
 def test_real_seeds_give_balanced_rows_with_their_system_message(
     typed: Typed, tmp_path: Path, task: Path, teacher: Teacher

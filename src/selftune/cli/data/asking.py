@@ -188,11 +188,15 @@ def shown_progress() -> "Iterator[Shown]":
         raise
 
 
-def show_note(asking: "Asking") -> None:
+def show_terms(asking: "Asking") -> None:
     """Say, once and before anything is asked, what to read about the teacher's terms."""
     from selftune.data.synthesis.terms import terms_note
 
-    note = terms_note(asking.endpoint)
+    show_note(terms_note(asking.endpoint))
+
+
+def show_note(note: str | None) -> None:
+    """Show a note, if there is one."""
     if note is not None:
         err.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 

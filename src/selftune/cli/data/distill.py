@@ -13,6 +13,7 @@ from selftune.cli.data.asking import (
     rows_of,
     show_note,
     show_outcome,
+    show_terms,
     shown_progress,
     system_alone,
 )
@@ -95,9 +96,11 @@ def distill(
         outcome = distill_stored(means.out, stored_completions(endpoint), wanted, endpoint)
     else:
         asking = teacher.asking()
-        show_note(asking)
+        show_terms(asking)
         with shown_progress() as progress:
             outcome = answer_prompts(means.out, asking, wanted, means.means(), progress)
+    if prompts.source is None:
+        show_note(outcome.note)  # the teachers are known only now
     show_outcome(outcome, _lines(outcome), json=json)
 
 

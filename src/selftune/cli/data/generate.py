@@ -13,8 +13,8 @@ from selftune.cli.data.asking import (
     Test,
     counted,
     rows_of,
-    show_note,
     show_outcome,
+    show_terms,
     shown_progress,
     system_alone,
 )
@@ -92,7 +92,7 @@ def generate(
 
     asking = teacher.asking()
     wanted = what.wanted(reading)
-    show_note(asking)
+    show_terms(asking)
     with shown_progress() as progress:
         outcome = write_examples(means.out, asking, wanted, means.means(), progress)
     show_outcome(outcome, _lines(outcome), json=json)

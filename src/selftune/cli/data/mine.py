@@ -11,8 +11,8 @@ from selftune.cli.data.asking import (
     TeacherOptions,
     Test,
     rows_of,
-    show_note,
     show_outcome,
+    show_terms,
     shown_progress,
     system_alone,
 )
@@ -76,7 +76,7 @@ def mine(
     )
     wanted = student.wanted(source, reading)
     if asked is not None:
-        show_note(asked)
+        show_terms(asked)
     with shown_progress() as progress:
         outcome = keep_hard_rows(means.out, Models(tried, asked), wanted, means.means(), progress)
     if not json:

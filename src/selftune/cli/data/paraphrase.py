@@ -12,8 +12,8 @@ from selftune.cli.data.asking import (
     Test,
     counted,
     rows_of,
-    show_note,
     show_outcome,
+    show_terms,
     shown_progress,
 )
 from selftune.cli.data.grouping import grouped
@@ -79,7 +79,7 @@ def paraphrase(
     wanted = variants.wanted(source, reading)
     asking = teacher.asking() if teacher.teacher else None
     if asking is not None:
-        show_note(asking)
+        show_terms(asking)
     with shown_progress() as progress:
         outcome = write_variants(means.out, asking, wanted, means.means(), progress)
     lines = [*counted("rows by kind", outcome.by_kind), *counted("not kept", outcome.dropped)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, fields_of, prompt_text
+from selftune.models.stored import TOOL_KEYS
 
 Messages = list[dict[str, Any]]
 
@@ -58,10 +59,7 @@ _ANSWER_FIELDS = (
 
 def tools_of(row: Row) -> dict[str, Any]:
     """Return what a row says about tools: it belongs to the question and to the training row."""
-    return {name: row[name] for name in _TOOL_KEYS if row.get(name) is not None}
-
-
-_TOOL_KEYS = ("tools", "parallel_tool_calls", "functions")
+    return {name: row[name] for name in TOOL_KEYS if row.get(name) is not None}
 
 
 def answered(
