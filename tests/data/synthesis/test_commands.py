@@ -108,7 +108,8 @@ def test_stored_completions_need_no_teacher(
     typed: Typed, rows: Path, tmp_path: Path, teacher: Teacher
 ) -> None:
     tools = [{"type": "function", "function": {"name": "ring", "parameters": {}}}]
-    request = {"messages": [{"role": "user", "content": "hello"}], "tools": tools}
+    asked = [{"role": "user", "content": "hello"}]
+    request = {"messages": asked, "tools": tools}
     answer = {"role": "assistant", "content": "hi"}
     response = {"model": "gpt-4.1", "choices": [{"message": answer}]}
     log = tmp_path / "log.jsonl"
@@ -117,7 +118,7 @@ def test_stored_completions_need_no_teacher(
     assert found.exit_code == 0, found.output
     assert found.stderr.count("terms") == 1
     written = json.loads((tmp_path / "out" / "train.jsonl").read_text(encoding="utf-8"))
-    assert written == {"messages": [*request["messages"], answer], "tools": tools}
+    assert written == {"messages": [*asked, answer], "tools": tools}
     empty = typed("distill", "--from-store", "--teacher", "wise", "--out", tmp_path / "none")
     assert isinstance(empty.exception, InvalidInput)
     assert typed("distill", "--out", tmp_path / "none").exception is not None
