@@ -44,7 +44,7 @@ def test_every_shape_has_an_example() -> None:
 
 def test_the_anchors_are_few_enough_to_be_compared_at_once() -> None:
     anchors = {anchor for shape in secrets.shapes() for anchor in shape.anchors}
-    assert len(anchors - {"://"}) <= 64
+    assert len([anchor for anchor in anchors if len(anchor) > 3]) <= 64
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ Positions = NDArray[np.int64]
 _WINDOW = 1 << 18
 """Bytes that are compared at once: few enough to stay in the processor's cache."""
 
-_PADDING = b"\n" * 32
+_PADDING = "\n" * 32
 
 
 class Finding(NamedTuple):
@@ -85,9 +85,13 @@ class Joined(NamedTuple):
 
 def join(texts: Sequence[str]) -> Joined:
     """Return texts in one buffer."""
+    if all(map(str.isascii, texts)):
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
+        buffer = "\n".join([*texts, _PADDING]).encode()
+        return Joined(texts, buffer, np.cumsum(lengths) - lengths)
     try:
         encoded = list(map(str.encode, texts))
     except UnicodeEncodeError:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded)) + 1
-    return Joined(texts, b"\n".join([*encoded, _PADDING]), np.cumsum(lengths) - lengths)
+    return Joined(texts, b"\n".join([*encoded, _PADDING.encode()]), np.cumsum(lengths) - lengths)

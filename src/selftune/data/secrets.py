@@ -59,6 +59,7 @@ _LIBRARY: tuple[tuple[type[RegexBasedDetector], tuple[str, ...]], ...] = (
     (square_oauth.SquareOAuthDetector, ("sq0csp-",)),
     (telegram_token.TelegramBotTokenDetector, (":AA",)),
 )
+_SHORT = 3
 _ADDRESS = 0
 """Where the shape of a password in an address stands among the shapes."""
 _BEFORE_ANCHOR = {"Mailchimp Access Key": 32, "Telegram Bot Token": 10}
@@ -119,13 +120,12 @@ def find_secrets(texts: Sequence[str]) -> list[Finding]:
 
 def secrets_in(joined: Joined) -> Iterator[Finding]:
     """Yield the secrets in joined texts, text by text."""
-    automaton, shapes_of = _anchors()
     suspects: dict[int, set[int]] = {}
-    hits = automaton.find_matches_as_indexes(joined.buffer)
-    starts = joined.starts.tolist() if hits else []
-    for anchor, position, _ in hits:
-        index = bisect_right(starts, position) - 1
-        suspects.setdefault(index, set()).update(shapes_of[anchor])
+    starts = joined.starts.tolist()
+    for automaton, shapes_of in _anchors():
+        for anchor, position, _ in automaton.find_matches_as_indexes(joined.buffer):
+            index = bisect_right(starts, position) - 1
+            suspects.setdefault(index, set()).update(shapes_of[anchor])
     for index in joined.holding(joined.positions(b"@")):
         if "://" in joined.texts[index]:  # by far the commonest anchor: looked for only here
             suspects.setdefault(index, set()).add(_ADDRESS)
@@ -223,10 +223,11 @@ def _from_library(plugin: type[RegexBasedDetector], anchors: tuple[str, ...]) ->
 
 
 @cache
-def _anchors() -> tuple[BytesAhoCorasick, list[list[int]]]:
+def _anchors() -> list[tuple[BytesAhoCorasick, list[list[int]]]]:
     """Return what finds anchors, and for each anchor the shapes that it may begin.
 
-    Up to 64 anchors are compared many bytes at a time; with one more it is seven times slower.
+    Up to 64 anchors are compared many bytes at a time; with one more it is seven times slower. One
+    of three characters among longer ones makes it three times slower, so the short are apart.
     """
     shapes_of: dict[str, list[int]] = {}
     for at, shape in enumerate(shapes()):
@@ -234,5 +235,14 @@ def _anchors() -> tuple[BytesAhoCorasick, list[list[int]]]:
             continue
         for anchor in shape.anchors:
             shapes_of.setdefault(anchor, []).append(at)
-    names = [anchor.encode() for anchor in shapes_of]
-    return BytesAhoCorasick(names, MatchKind.LeftmostFirst), list(shapes_of.values())
+    groups = [
+        [anchor for anchor in shapes_of if (len(anchor) > _SHORT) == is_long]
+        for is_long in (True, False)
+    ]
+    return [
+        (
+            BytesAhoCorasick([anchor.encode() for anchor in anchors], MatchKind.LeftmostFirst),
+            [shapes_of[anchor] for anchor in anchors],
+        )
+        for anchors in groups
+    ]
