@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from selftune.cli.main import app
 from selftune.core import settings
+from selftune.data.problems import rules
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT.parent / "benchmarks" / "results"
@@ -22,6 +23,11 @@ BENCHMARKS = """\
 What `make bench` measured, every figure of it; the programs are in `benchmarks`. Speeds are of the
 machine that stands below each table, often with other work beside. Quality is of one model on one
 data set: compare the tuned model with the base, not with other sets.
+"""
+RULES = """\
+`selftune data check` shows every breach, with its line. An error is what a job refuses; a warning
+costs quality; advice may. The server checks the files of a job for the errors of structure.
+
 """
 
 
@@ -81,6 +87,16 @@ def _walk(path: tuple[str, ...], command: Any) -> list[tuple[tuple[str, ...], An
     return found
 
 
+def rules_page() -> str:
+    """Return the table of rules that data are checked against."""
+    lines = ["# What data are checked for\n\n", NOTICE, RULES]
+    lines += ["| rule | severity | a breach | remedy |\n", "|---|---|---|---|\n"]
+    for rule in rules().values():
+        says, remedy = (text.replace("|", "\\|") for text in (rule.says, rule.remedy))
+        lines.append(f"| `{rule.name}` | {rule.severity} | {says} | {remedy} |\n")
+    return "".join(lines)
+
+
 def benchmarks_page() -> str:
     """Return every figure of every file in benchmarks/results."""
     lines = ["# Benchmarks\n\n", NOTICE, BENCHMARKS]
@@ -131,6 +147,7 @@ def _machine(machine: dict[str, Any]) -> str:
 PAGES = {
     "reference/settings.md": settings_page,
     "reference/command-line.md": command_page,
+    "reference/data-rules.md": rules_page,
     "benchmarks.md": benchmarks_page,
 }
 

@@ -14,13 +14,13 @@ from selftune.cli.data.paraphrase import paraphrase
 from selftune.cli.data.split import split
 
 app = typer.Typer(help="Prepare data.", no_args_is_help=True)
-app.command()(describe)
-app.command()(estimate)
 app.command()(convert)
 app.command()(check)
+app.command()(describe)
+app.command()(estimate)
+app.command()(split)
+app.command()(dedupe)
 app.command()(generate)
 app.command()(mine)
 app.command()(distill)
 app.command()(paraphrase)
-app.command()(split)
-app.command()(dedupe)
