@@ -136,6 +136,10 @@ def test_rows_of_a_group_that_is_tested_are_left_out() -> None:
     [
         ([], SplitOptions(), "no rows"),
         (distinct(10), SplitOptions(test=10), "leave none of 10 rows to train on"),
+        (distinct(10), SplitOptions(test=1.5), r"size 1\.5 of the test rows is neither"),
+        (distinct(10), SplitOptions(validation=float("nan")), "size nan of the validation rows"),
+        (distinct(10), SplitOptions(validation=float("inf")), "size inf of the validation rows"),
+        (distinct(10), SplitOptions(validation=-0.1), "neither a share"),
         (distinct(10), SplitOptions(group_by="user"), "no field 'user' to group by"),
         ([chat("the same thing")] * 20, SplitOptions(), "make 1 bundles"),
         (distinct(10), SplitOptions(near=0.1), r"must be from 0\.5 to 1"),

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import BadRows, InvalidInput
 from selftune.core.runfile import Template
 from selftune.data.filling import filled_chat
 from selftune.data.format import FALLBACK, load_format
@@ -27,7 +27,8 @@ def read_source(source: str | Path, read: ReadOptions) -> Sourced:
     """Return training rows.
 
     Raises:
-        InvalidInput: there are none, lines cannot be read, or rows of fields have no template.
+        BadRows: lines cannot be read, or rows of fields have no template.
+        InvalidInput: there are no rows.
 
     """
     return _read(source, read, filled=True)
@@ -37,7 +38,8 @@ def read_tests(source: str | Path, read: ReadOptions) -> Sourced:
     """Return test rows: items stay items, and rows of fields without a template become items.
 
     Raises:
-        InvalidInput: there are none, or lines cannot be read.
+        BadRows: lines cannot be read.
+        InvalidInput: there are no rows.
 
     """
     return _read(source, ReadOptions(template=read.template), filled=False)
@@ -64,7 +66,7 @@ def _read(source: str | Path, read: ReadOptions, *, filled: bool) -> Sourced:
         found.rows.append(row)
         found.lines.append(line.number)
     if wrong:
-        raise InvalidInput(told(wrong))
+        raise BadRows(told(wrong), problems=tuple(wrong))
     if not found.rows:
         raise InvalidInput(f"{source} has no rows.")
     return found

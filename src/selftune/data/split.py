@@ -22,8 +22,6 @@ from selftune.data.near import THRESHOLD, clusters
 from selftune.data.questions import labels, questions
 from selftune.data.rows import Row
 
-Size = Annotated[float, Field(ge=0)]
-
 _MIN_TRAINING_ROWS = 10
 """OpenAI refuses training files with fewer."""
 _WIDE = 0.1
@@ -36,9 +34,9 @@ _Z = 1.96
 class SplitOptions(Record):
     """How rows are split."""
 
-    validation: Size = 0.1
+    validation: float = 0.1
     """Share of the rows when below 1, else a number of rows."""
-    test: Size = 0.2
+    test: float = 0.2
     """The same; rows that are given as test rows stand instead of it."""
     group_by: str | None = None
     """Field of a row, of its `metadata` or of its `item`: rows with one value of it stay together."""
@@ -146,6 +144,10 @@ def _targets(count: int, options: SplitOptions, *, has_tests: bool) -> dict[Side
     for side, size in zip(HELD_OUT, (options.validation, options.test), strict=True):
         if side == "test" and has_tests:
             continue
+        if not (0 <= size < 1 or (size >= 1 and size % 1 == 0)):
+            raise InvalidInput(
+                f"The size {size} of the {side} rows is neither a share (0.1) nor a number (500)."
+            )
         wanted[side] = round(size * count) if size < 1 else int(size)
     wanted["train"] = count - sum(wanted.values())
     if wanted["train"] < 1:

@@ -44,7 +44,7 @@ class SplittingOptions:
         float,
         typer.Option(help="Share of words in common from which rows stay together; 1 for all."),
     ] = 0.8
-    seed: Annotated[int, typer.Option(min=0, help="Decides what is drawn.")] = 42
+    seed: Annotated[int, typer.Option(min=0, max=2_147_483_647, help="Decides what is drawn.")] = 42
     sizes: Annotated[
         str | None,
         typer.Option(help="Write training subsets too, each in the next: 200,2000."),
