@@ -129,7 +129,8 @@ def show_leakage(found: "Leakage", most: int) -> None:
             soft_wrap=True,
         )
         agree = {True: "the same", False: "another", None: "cannot tell"}
-        for leak in found.leaks[:most]:
+        surest = sorted(found.leaks, key=lambda leak: -leak.similarity - (leak.kind == "exact"))
+        for leak in surest[:most]:
             out.print(
                 f"  [bold]{leak.kind}[/] {leak.similarity:.2f}  answer: {agree[leak.answers_agree]}\n"
                 f"    line {leak.training_line:,}: {escape(leak.training_text)}\n"
