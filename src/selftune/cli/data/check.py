@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from selftune.data.problems import Problem, Severity
 
 _SEVERITIES: tuple[tuple["Severity", str, str], ...] = (
-    ("error", "red", "errors"),
-    ("warning", "yellow", "warnings"),
-    ("advice", "cyan", "pieces of advice"),
+    ("error", "red", "error"),
+    ("warning", "yellow", "warning"),
+    ("advice", "cyan", "piece of advice"),
 )
 
 
@@ -112,9 +112,14 @@ def _show(checked: "Checked", places: int) -> None:
             if count > places:
                 out.print(f"  [dim]and {count - places:,} more[/]")
             out.print(f"  [dim]->[/] {escape(found_here[0].remedy)}", soft_wrap=True)
-    sums = ", ".join(f"{checked.count(severity):,} {word}" for severity, _, word in _SEVERITIES)
+    sums = ", ".join(_sum(checked.count(severity), word) for severity, _, word in _SEVERITIES)
     what = f"{checked.rows:,} rows, {checked.tokens:,} tokens, for {checked.method}"
     out.print(f"{escape(checked.source)}: {what}: {sums}", soft_wrap=True)
+
+
+def _sum(count: int, word: str) -> str:
+    many = word.replace("piece", "pieces") if " " in word else f"{word}s"
+    return f"{count:,} {word if count == 1 else many}"
 
 
 def _place(found: "Problem") -> str:
