@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 
-from selftune.data.content import find_content
+from selftune.data.findings.content import find_content
 
 RESULT = Path(__file__).parent / "results" / "content.json"
 BLOCK_CHARACTERS = 1 << 19

@@ -19,8 +19,8 @@ from typing import Any
 
 from benchmarks.machine import machine
 
-from selftune.data.near import THRESHOLD, clusters, near_pairs_between
-from selftune.data.words import normal_form, words
+from selftune.data.likeness.near import THRESHOLD, clusters, near_pairs_between
+from selftune.data.likeness.words import normal_form, words
 
 ROWS = 1_000_000
 PLANTED = 0.05

@@ -17,7 +17,7 @@ from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
 from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
-from selftune.data.source import located
+from selftune.data.sources.source import located
 from selftune.evaluate.compare import compare
 from selftune.evaluate.items import to_items
 from selftune.evaluate.report import Report
@@ -218,7 +218,7 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
 
 def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
     # Here, not above: the server reads this module and checks no files.
-    from selftune.data.overlap import shared_questions
+    from selftune.data.likeness.overlap import shared_questions
     from selftune.data.validate import check_training_file
 
     spec = TrainSpec.model_validate(job.spec)

@@ -9,8 +9,8 @@ import pytest
 from selftune.core import plugins
 from selftune.core.errors import InvalidInput
 from selftune.data import containers
-from selftune.data.container import container_of, load_container
-from selftune.data.source import open_source
+from selftune.data.sources.container import container_of, load_container
+from selftune.data.sources.source import open_source
 
 NAMES = plugins.available(containers)
 ROWS = [

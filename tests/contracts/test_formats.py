@@ -7,8 +7,8 @@ import pytest
 from selftune.core import plugins
 from selftune.core.errors import InvalidInput
 from selftune.data import formats
-from selftune.data.format import FALLBACK, format_of, load_format
 from selftune.data.rows import Row
+from selftune.data.sources.format import FALLBACK, format_of, load_format
 
 NAMES = plugins.available(formats)
 CHAT = {

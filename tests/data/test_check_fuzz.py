@@ -13,12 +13,12 @@ from tests.data.corpus import tools
 from tests.data.corpus.parts import ask, chat, dump, preference, say, system
 
 from selftune.core.errors import InvalidInput
-from selftune.data.block import Reader, block_of_lines
 from selftune.data.check import CheckOptions, problems
-from selftune.data.json_rows import parse_row
-from selftune.data.lengths import tokenizer_of
+from selftune.data.checking.block import Reader, block_of_lines
+from selftune.data.checking.structure import Method, row_problems
+from selftune.data.counting.lengths import tokenizer_of
 from selftune.data.problems import Problem, problem
-from selftune.data.structure import Method, row_problems
+from selftune.data.sources.json_rows import parse_row
 
 METHODS = st.sampled_from(["supervised", "dpo", "reinforcement"])
 

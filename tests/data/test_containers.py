@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
-from selftune.data.container import container_of, load_container
-from selftune.data.json_rows import MAX_BYTES, MAX_DEPTH
 from selftune.data.rows import Line
-from selftune.data.source import open_source
+from selftune.data.sources.container import container_of, load_container
+from selftune.data.sources.json_rows import MAX_BYTES, MAX_DEPTH
+from selftune.data.sources.source import open_source
 
 Read = Callable[..., list[Line]]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

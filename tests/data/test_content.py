@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.data.made_up import PERSONAL, SECRETS
 
-from selftune.data.content import find_content
+from selftune.data.findings.content import find_content
 from selftune.data.read import read_lines
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

@@ -12,8 +12,8 @@ from tests.data.corpus.parts import Broken, ask, chat, dump, good_chats, lines, 
 from tests.data.corpus.sources import SOURCES, UNWRITABLE
 from tests.data.made_up import PERSONAL, SECRETS
 
-from selftune.data import tally
 from selftune.data.check import CheckOptions, problems
+from selftune.data.checking import tally
 from selftune.data.problems import Problem, rules
 
 _SHORTEST_SECRET = 8

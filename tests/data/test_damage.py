@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selftune.data.content import find_content
-from selftune.data.damage import find_damage
+from selftune.data.findings.content import find_content
+from selftune.data.findings.damage import find_damage
 
 
 def misread(text: str, encoding: str) -> str:

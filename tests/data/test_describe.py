@@ -12,7 +12,7 @@ from tests.models.test_open_tokenizer import make_model
 
 from selftune.core.errors import InvalidInput
 from selftune.data.describe import Description, describe
-from selftune.data.description_page import to_html
+from selftune.data.describing.description_page import to_html
 
 TOOL = {
     "type": "function",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
-from selftune.data.epochs import resolve_epochs
+from selftune.data.counting.epochs import resolve_epochs
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from tests.models.test_open_tokenizer import make_model
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
+from selftune.data.counting.lengths import measure, tokenizer_of
+from selftune.data.counting.requests import BARE, TUNED, WHOLE
 from selftune.data.estimate import EstimateOptions, estimate
-from selftune.data.lengths import measure, tokenizer_of
 from selftune.data.read import ReadOptions
-from selftune.data.requests import BARE, TUNED, WHOLE
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 MINI = "gpt-4o-mini"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
-from selftune.data.format import load_format
 from selftune.data.formats.fields import Params, build
-from selftune.data.openai_rows import ordered_chat, ordered_preference
 from selftune.data.rows import Row
+from selftune.data.sources.format import load_format
+from selftune.data.sources.openai_rows import ordered_chat, ordered_preference
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

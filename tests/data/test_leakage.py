@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from selftune.data.leakage import leakage
-from selftune.data.overlap import shared_questions
-from selftune.data.questions import questions
+from selftune.data.likeness.overlap import shared_questions
+from selftune.data.likeness.questions import questions
 from selftune.data.read import ReadOptions, read_rows
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

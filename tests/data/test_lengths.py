@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.models.test_open_tokenizer import make_model
 
-from selftune.data.lengths import Lengths, join, measure, tokenizer_of
-from selftune.data.pieces import PARTS
+from selftune.data.counting.lengths import Lengths, join, measure, tokenizer_of
+from selftune.data.counting.pieces import PARTS
 
 GPT = tokenizer_of("gpt-4o-mini")
 

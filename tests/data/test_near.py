@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
-from selftune.data import candidates
-from selftune.data.near import Pair, clusters, near_pairs, near_pairs_between
-from selftune.data.words import normal_form, similarity
+from selftune.data.likeness import candidates
+from selftune.data.likeness.near import Pair, clusters, near_pairs, near_pairs_between
+from selftune.data.likeness.words import normal_form, similarity
 
 texts = st.lists(
     st.lists(st.sampled_from([f"w{n}" for n in range(14)]), max_size=16).map(" ".join), max_size=24

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.made_up import PERSONAL
 
-from selftune.data.personal import find_personal
+from selftune.data.findings.personal import find_personal
 
 
 @pytest.mark.parametrize("kind", PERSONAL)

@@ -3,8 +3,8 @@
 import pytest
 from tests.data.made_up import SECRETS, letters
 
-from selftune.data import secrets
-from selftune.data.secrets import find_secrets
+from selftune.data.findings import secrets
+from selftune.data.findings.secrets import find_secrets
 
 
 @pytest.mark.parametrize("kind", SECRETS)

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from selftune.core.errors import InvalidInput, MissingExtra
-from selftune.data.source import display_name, located, open_source
+from selftune.data.sources.source import display_name, located, open_source
 
 TEXT = b'{"n": 1}\n' * 50_000
 

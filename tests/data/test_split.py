@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from selftune.core.errors import InvalidInput
+from selftune.data.likeness.words import similarity
 from selftune.data.split import SplitOptions, group_of, half_width, split
-from selftune.data.words import similarity
 
 WORDS = [f"w{n}" for n in range(30)]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selftune.data.words import figures, normal_form, similarity, words
+from selftune.data.likeness.words import figures, normal_form, similarity, words
 
 
 @pytest.mark.parametrize(

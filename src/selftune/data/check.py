@@ -1,8 +1,8 @@
 """Everything that is wrong with data, before anything is spent: each breach of `rules.toml`.
 
-One pass in constant memory: rows are read in blocks (`block.py`), their texts searched
-(`content.py`), and counted (`tally.py`); then what only the whole shows is said. Large files are
-read by several processes. Near-duplicates need a second pass and all prompts in memory.
+One pass in constant memory: rows are read in blocks (`checking/block.py`), their texts searched
+(`findings/content.py`), and counted (`checking/tally.py`); then what only the whole shows is said.
+Large files are read by several processes. Near-duplicates need a second pass and all prompts in memory.
 """
 
 import os
@@ -13,17 +13,24 @@ from pathlib import Path
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.container import container_of
-from selftune.data.format import format_of
-from selftune.data.keys import Keys
-from selftune.data.lines import lines_in_pieces
-from selftune.data.piece import PIECE_BYTES, Piece, Task, check_pieces, check_rows, first_rows
+from selftune.data.checking.keys import Keys
+from selftune.data.checking.lines import lines_in_pieces
+from selftune.data.checking.piece import (
+    PIECE_BYTES,
+    Piece,
+    Task,
+    check_pieces,
+    check_rows,
+    first_rows,
+)
+from selftune.data.checking.structure import Method, method_of
+from selftune.data.checking.tally import Tally, amount, findings
 from selftune.data.problems import Problem, Severity, problem, rules
 from selftune.data.read import ReadOptions, lines_of, read_lines
 from selftune.data.rows import Row, answer_text, prompt_text
-from selftune.data.source import Source, open_source
-from selftune.data.structure import Method, method_of
-from selftune.data.tally import Tally, amount, findings
+from selftune.data.sources.container import container_of
+from selftune.data.sources.format import format_of
+from selftune.data.sources.source import Source, open_source
 from selftune.models import prices
 
 _UPLOADED = ("chat", "preference", "prompt", "item")
@@ -223,7 +230,7 @@ class Checking:
 
     def _near(self) -> Iterator[Problem]:
         """Read the source again, and compare what its rows ask and answer."""
-        from selftune.data.near import near_pairs  # only here, so that jobs do not load it
+        from selftune.data.likeness.near import near_pairs  # only here, so that jobs do not load it
 
         lines = [
             line for line in read_lines(self._source, self._options.read) if line.row is not None

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from selftune.core.errors import BadRows, InvalidInput
 from selftune.core.records import Record
-from selftune.data.container import container_of_suffix, load_container
-from selftune.data.format import Format, load_format
 from selftune.data.problems import Problem, problem
 from selftune.data.read import ReadOptions, lines_of
 from selftune.data.rows import Row, kind_of
-from selftune.data.source import Source, open_source
-from selftune.data.target import open_target, target_suffix
+from selftune.data.sources.container import container_of_suffix, load_container
+from selftune.data.sources.format import Format, load_format
+from selftune.data.sources.source import Source, open_source
+from selftune.data.sources.target import open_target, target_suffix
 
 _KEPT_PROBLEMS = 1_000
 Watch = Callable[[int, int | None], None]

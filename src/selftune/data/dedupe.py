@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from selftune.core.records import Record
 from selftune.data.leakage import shown
-from selftune.data.near import THRESHOLD, clusters
-from selftune.data.questions import expected_answer, questions
+from selftune.data.likeness.near import THRESHOLD, clusters
+from selftune.data.likeness.questions import expected_answer, questions
+from selftune.data.likeness.words import figures, normal_form, similarity
 from selftune.data.rows import Row, prompt_text
-from selftune.data.words import figures, normal_form, similarity
 
 Repeat = Literal["exact", "normalised", "near", "contradiction"]
 Contradictions = Literal["keep", "drop", "majority"]

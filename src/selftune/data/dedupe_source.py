@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from selftune.core.records import Record
-from selftune.data.container import container_of_suffix, load_container
 from selftune.data.dedupe import Contradictions, Deduped, dedupe
-from selftune.data.near import THRESHOLD
+from selftune.data.likeness.near import THRESHOLD
 from selftune.data.read import ReadOptions
-from selftune.data.sourced import read_source
-from selftune.data.target import open_target, target_suffix
+from selftune.data.sources.container import container_of_suffix, load_container
+from selftune.data.sources.sourced import read_source
+from selftune.data.sources.target import open_target, target_suffix
 
 
 class DedupeOptions(Record):

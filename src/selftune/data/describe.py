@@ -5,14 +5,10 @@ from math import log2
 from pathlib import Path
 
 from selftune.core.records import Record
-from selftune.data.distribution import Bin, Distribution, distribution, histogram
-from selftune.data.lengths import tokenizer_of
-from selftune.data.pieces import PARTS
-from selftune.data.problems import Problem
-from selftune.data.read import ReadOptions
-from selftune.data.rendering import Segment, render
-from selftune.data.rows import Line, Row, answer_text, prompt_text
-from selftune.data.survey import (
+from selftune.data.counting.distribution import Bin, Distribution, distribution, histogram
+from selftune.data.counting.lengths import tokenizer_of
+from selftune.data.counting.pieces import PARTS
+from selftune.data.counting.survey import (
     Example,
     Survey,
     Tally,
@@ -20,6 +16,10 @@ from selftune.data.survey import (
     refuse_without_rows,
     survey,
 )
+from selftune.data.describing.rendering import Segment, render
+from selftune.data.problems import Problem
+from selftune.data.read import ReadOptions
+from selftune.data.rows import Line, Row, answer_text, prompt_text
 from selftune.models.catalog import catalog
 
 _SHOWN_TEXTS, _SHOWN_CHARACTERS = 12, 300

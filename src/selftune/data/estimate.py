@@ -11,14 +11,14 @@ from pydantic import Field
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.distribution import Distribution, distribution
-from selftune.data.epochs import Epochs, resolve_epochs
-from selftune.data.lengths import Lengths, Numbers, Tokenizer, tokenizer_of
-from selftune.data.pieces import ASSISTANT, PARTS, SYSTEM, TOOL, TOOLS, USER
+from selftune.data.counting.distribution import Distribution, distribution
+from selftune.data.counting.epochs import Epochs, resolve_epochs
+from selftune.data.counting.lengths import Lengths, Numbers, Tokenizer, tokenizer_of
+from selftune.data.counting.pieces import ASSISTANT, PARTS, SYSTEM, TOOL, TOOLS, USER
+from selftune.data.counting.requests import Asked, Payback, RequestCost, paybacks, request_costs
+from selftune.data.counting.survey import Survey, lines_of, refuse_without_rows, survey
 from selftune.data.read import ReadOptions
-from selftune.data.requests import Asked, Payback, RequestCost, paybacks, request_costs
 from selftune.data.rows import Row
-from selftune.data.survey import Survey, lines_of, refuse_without_rows, survey
 from selftune.models.builtin.heads import parse_number
 from selftune.models.catalog import catalog
 from selftune.models.costs import training_cost

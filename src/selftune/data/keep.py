@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from selftune.core.records import File, Identity
-from selftune.data.json_rows import json_line
+from selftune.data.sources.json_rows import json_line
 from selftune.store.files import save_file
 from selftune.store.store import Store
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from selftune.core.records import Record
-from selftune.data.near import THRESHOLD, near_pairs_between
-from selftune.data.questions import expected_answer, questions
+from selftune.data.likeness.near import THRESHOLD, near_pairs_between
+from selftune.data.likeness.questions import expected_answer, questions
+from selftune.data.likeness.words import normal_form, words
 from selftune.data.rows import Row
-from selftune.data.words import normal_form, words
 
 Kind = Literal["exact", "normalised", "near", "group"]
 """`exact`: the same text; `normalised`: the same words; `near`: most words; `group`: the same group."""

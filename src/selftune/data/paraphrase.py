@@ -14,6 +14,7 @@ from pydantic import Field
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.data.likeness.words import normal_form, words
 from selftune.data.rows import Row, prompt_text
 from selftune.data.synthesis.chats import (
     Messages,
@@ -30,7 +31,6 @@ from selftune.data.synthesis.prompting import drawn_style, messages_of, quoted, 
 from selftune.data.synthesis.run import Asking, Means, Progress, Run, body_of, plan_of
 from selftune.data.synthesis.schemas import object_of, strings
 from selftune.data.synthesis.terms import terms_note
-from selftune.data.words import normal_form, words
 from selftune.models.answers import Answer, Question, load_structured, question
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
-from selftune.data.filling import filled_chat
 from selftune.data.rows import SYSTEM_ROLES, Row
+from selftune.data.sources.filling import filled_chat
 
 Chat = list[dict[str, Any]]
 

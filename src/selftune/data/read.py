@@ -15,12 +15,12 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.core.runfile import Template
 from selftune.data import containers, formats
-from selftune.data.container import container_of
-from selftune.data.format import FALLBACK, Format, format_of
 from selftune.data.problems import Problem, problem, rules
 from selftune.data.rows import Line
 from selftune.data.rows import Row as Row
-from selftune.data.source import Source, open_source
+from selftune.data.sources.container import container_of
+from selftune.data.sources.format import FALLBACK, Format, format_of
+from selftune.data.sources.source import Source, open_source
 
 _SHOWN_PROBLEMS = 10
 

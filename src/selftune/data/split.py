@@ -16,10 +16,10 @@ from pydantic import Field
 from selftune.core.canonical import canonical_json
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.dealing import HELD_OUT, SIDES, Block, Side, dealt
 from selftune.data.leakage import Leak, Leakage, leakage, shown
-from selftune.data.near import THRESHOLD, clusters
-from selftune.data.questions import labels, questions
+from selftune.data.likeness.dealing import HELD_OUT, SIDES, Block, Side, dealt
+from selftune.data.likeness.near import THRESHOLD, clusters
+from selftune.data.likeness.questions import labels, questions
 from selftune.data.rows import Row
 
 _MIN_TRAINING_ROWS = 10

@@ -12,13 +12,13 @@ import orjson
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.container import load_container
-from selftune.data.dealing import SIDES, Side
 from selftune.data.leakage import Leakage
-from selftune.data.questions import expected_answer, labels
+from selftune.data.likeness.dealing import SIDES, Side
+from selftune.data.likeness.questions import expected_answer, labels
 from selftune.data.read import ReadOptions
 from selftune.data.rows import Row
-from selftune.data.sourced import Sourced, read_source, read_tests
+from selftune.data.sources.container import load_container
+from selftune.data.sources.sourced import Sourced, read_source, read_tests
 from selftune.data.split import Origin, Split, SplitOptions, split
 from selftune.data.subsets import Order, subsets
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from selftune.core.errors import InvalidInput
-from selftune.data.questions import labels
+from selftune.data.likeness.questions import labels
 from selftune.data.rows import Row
 
 Order = Literal["drawn", "first"]

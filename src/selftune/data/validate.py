@@ -9,9 +9,9 @@ from typing import Literal
 from selftune.core.errors import JobFailed
 from selftune.core.records import Record
 from selftune.data.check import Checking, CheckOptions
+from selftune.data.checking.structure import Method, openai_words
+from selftune.data.checking.tally import MIN_EXAMPLES
 from selftune.data.read import ReadOptions
-from selftune.data.structure import Method, openai_words
-from selftune.data.tally import MIN_EXAMPLES
 
 _OF_AMOUNT = ("file-empty", "too-few-examples")
 """Told in other words, and with another limit for validation files."""

@@ -12,8 +12,8 @@ from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source, shown_rows
 
 if TYPE_CHECKING:
+    from selftune.data.counting.distribution import Bin
     from selftune.data.describe import Description, Share
-    from selftune.data.distribution import Bin
 
 _STYLES = {"learned": "bold green", "text": "dim", "markup": "dim cyan", "unread": "dim strike"}
 _BAR = 40
@@ -33,8 +33,8 @@ def describe(
 ) -> None:
     """Show what is in a source: rows, lengths, prompts, answers, and one example as the model sees it."""
     from selftune.data.describe import describe as make_description
-    from selftune.data.description_page import to_html
-    from selftune.data.target import open_target
+    from selftune.data.describing.description_page import to_html
+    from selftune.data.sources.target import open_target
 
     options = reading.options()
     with shown_rows() as progress:

@@ -13,8 +13,8 @@ from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source, shown_rows
 
 if TYPE_CHECKING:
+    from selftune.data.counting.requests import RequestCost
     from selftune.data.estimate import Estimate, EstimateOptions, TokenCount, TrainingCost
-    from selftune.data.requests import RequestCost
     from selftune.models.trainings import Duration
 
 
@@ -123,7 +123,7 @@ def _show_trainings(trainings: "tuple[TrainingCost, ...]") -> None:
 
 def _show_requests(found: "Estimate") -> None:
     """Show one line a model; JSON has every variant with every price."""
-    from selftune.data.requests import BARE, TUNED, WHOLE
+    from selftune.data.counting.requests import BARE, TUNED, WHOLE
 
     by_model: dict[str, dict[str, RequestCost]] = {}
     for one in found.requests:

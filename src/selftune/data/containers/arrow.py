@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from selftune.core.records import Record
-from selftune.data.columns import lines_of, table_of
 from selftune.data.rows import Line, Row
-from selftune.data.source import Source
+from selftune.data.sources.columns import lines_of, table_of
+from selftune.data.sources.source import Source
 
 _FILE_MAGIC, _STREAM_MAGIC = b"ARROW1", b"\xff\xff\xff\xff"
 

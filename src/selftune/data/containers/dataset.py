@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, NoReturn
 
 from selftune.core.errors import InvalidInput, MissingExtra
 from selftune.core.records import Record
-from selftune.data.columns import ROWS_PER_BATCH, lines_of
 from selftune.data.rows import Line, Row
-from selftune.data.source import DATASET_PREFIX, Source
+from selftune.data.sources.columns import ROWS_PER_BATCH, lines_of
+from selftune.data.sources.source import DATASET_PREFIX, Source
 
 _SAVED = ("dataset_dict.json", "state.json")
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from selftune.core.records import Record
-from selftune.data.json_rows import MAX_BYTES, json_line, parse_row
 from selftune.data.problems import problem
 from selftune.data.rows import Line, Row
-from selftune.data.source import Source
+from selftune.data.sources.json_rows import MAX_BYTES, json_line, parse_row
+from selftune.data.sources.source import Source
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SKIPPED_BYTES = 1 << 20

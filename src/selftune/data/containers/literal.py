@@ -13,7 +13,7 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.data.problems import problem
 from selftune.data.rows import Line, Row
-from selftune.data.source import Source
+from selftune.data.sources.source import Source
 
 _MAX_BYTES = 16_000_000
 """Parsing needs some 50 times the memory of the text."""

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.json_rows import MAX_BYTES
 from selftune.data.problems import problem
 from selftune.data.rows import Line, Row
-from selftune.data.source import Source
+from selftune.data.sources.json_rows import MAX_BYTES
+from selftune.data.sources.source import Source
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_FIELD = 16_000_000

@@ -7,8 +7,8 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.openai_rows import split_turns
 from selftune.data.rows import Row
+from selftune.data.sources.openai_rows import split_turns
 
 
 class Params(Record):

@@ -3,9 +3,9 @@
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.core.runfile import Template
-from selftune.data.filling import filled_chat
-from selftune.data.openai_rows import split_turns
 from selftune.data.rows import Row, fields_of, kind_of
+from selftune.data.sources.filling import filled_chat
+from selftune.data.sources.openai_rows import split_turns
 
 
 class Params(Record):

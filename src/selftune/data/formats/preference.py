@@ -8,8 +8,8 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.openai_rows import ordered_preference
 from selftune.data.rows import Row, kind_of
+from selftune.data.sources.openai_rows import ordered_preference
 
 
 class Params(Record):

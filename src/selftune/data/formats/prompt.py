@@ -2,8 +2,8 @@
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.openai_rows import ordered_chat
 from selftune.data.rows import Row, kind_of
+from selftune.data.sources.openai_rows import ordered_chat
 
 
 class Params(Record):

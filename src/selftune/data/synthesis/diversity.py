@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from selftune.core.records import Record
-from selftune.data.words import similarity, words
+from selftune.data.likeness.words import similarity, words
 
 _PAIRS = 2000
 _OPENING = 3

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from selftune.data.near import near_pairs, near_pairs_between
-from selftune.data.words import normal_form
+from selftune.data.likeness.near import near_pairs, near_pairs_between
+from selftune.data.likeness.words import normal_form
 
 
 class Novelty:

@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from selftune.data.likeness.words import normal_form
 from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, fields_of, prompt_text
-from selftune.data.words import normal_form
 
 _ANSWER_FIELDS = (
     "answer",

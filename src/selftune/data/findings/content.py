@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from selftune.data.damage import damage_in
-from selftune.data.findings import Finding, join
-from selftune.data.personal import personal_in
-from selftune.data.secrets import secrets_in
+from selftune.data.findings.damage import damage_in
+from selftune.data.findings.finding import Finding, join
+from selftune.data.findings.personal import personal_in
+from selftune.data.findings.secrets import secrets_in
 
 
 def find_content(texts: Sequence[str]) -> list[Finding]:

@@ -13,12 +13,12 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from selftune.core.canonical import canonical_json
-from selftune.data.json_rows import parse_row
-from selftune.data.lengths import Tokenizer, measure
-from selftune.data.pieces import TOOLS
+from selftune.data.checking.structure import row_problems
+from selftune.data.checking.tools import is_json_object, offered_names
+from selftune.data.counting.lengths import Tokenizer, measure
+from selftune.data.counting.pieces import TOOLS
 from selftune.data.rows import Row
-from selftune.data.structure import row_problems
-from selftune.data.tools import is_json_object, offered_names
+from selftune.data.sources.json_rows import parse_row
 
 SYSTEM, USER, ASSISTANT, OTHER = range(4)
 CODES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "assistant": ASSISTANT}
@@ -122,6 +122,7 @@ def keys_of_lines(data: bytes) -> NDArray[np.int64]:
     """Return `keys_in` of each line, shape (lines,), all at once."""
     codes = np.frombuffer(data, np.uint8)
     colons = np.flatnonzero(codes == ord(":"))
+    colons = colons[colons >= 2]  # no key is shorter than two quotes
     before, earlier = codes[colons - 1], codes[colons - 2]
     closes = (before == ord('"')) & (earlier != ord("\\"))
     ends = colons[closes | (_IS_BLANK[before] & ((earlier == ord('"')) | _IS_BLANK[earlier]))]

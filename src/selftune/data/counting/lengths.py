@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from selftune.data import pieces as of
-from selftune.data.pieces import PARTS, pieces_of, sides_of
+from selftune.data.counting import pieces as of
+from selftune.data.counting.pieces import PARTS, pieces_of, sides_of
 from selftune.data.rows import Row
 from selftune.models import tokens
 from selftune.models.open_tokenizer import OpenTokenizer, is_folder_of_a_model, load_tokenizer

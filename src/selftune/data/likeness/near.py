@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from selftune.core.errors import InvalidInput
-from selftune.data.candidates import Sides, few_words_apart, most_apart, one_word_apart
-from selftune.data.word_sets import (
+from selftune.data.likeness.candidates import Sides, few_words_apart, most_apart, one_word_apart
+from selftune.data.likeness.word_sets import (
     Integers,
     WordSets,
     bits_apart,

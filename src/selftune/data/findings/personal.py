@@ -19,7 +19,7 @@ from stdnum.br import cpf
 from stdnum.fr import nir
 from stdnum.us import ssn
 
-from selftune.data.findings import Finding, Joined, join
+from selftune.data.findings.finding import Finding, Joined, join
 
 RULE = "personal-data"
 

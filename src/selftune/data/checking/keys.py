@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_64_digest
 
-from selftune.data.block import Block
-from selftune.data.structure import Method
+from selftune.data.checking.block import Block
+from selftune.data.checking.structure import Method
 
 KEY = np.dtype([("prompt", "<u8"), ("answer", "<u8"), ("line", "<i8")])
 Keyed = NDArray[np.void]

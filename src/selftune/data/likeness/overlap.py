@@ -6,9 +6,9 @@ from pathlib import Path
 
 import xxhash
 
-from selftune.data.questions import question
+from selftune.data.likeness.questions import question
+from selftune.data.likeness.words import normal_form
 from selftune.data.read import read_lines
-from selftune.data.words import normal_form
 
 
 def shared_questions(training: Path, validation: Path) -> int:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from selftune.data.images import MAX_IMAGES, images_of, part_faults
+from selftune.data.checking.images import MAX_IMAGES, images_of, part_faults
+from selftune.data.checking.tools import Fault, call_faults, is_name
 from selftune.data.rows import SYSTEM_ROLES
-from selftune.data.tools import Fault, call_faults, is_name
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KEYS = frozenset(

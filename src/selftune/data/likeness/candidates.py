@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from selftune.data.word_sets import Integers, WordSets, mixed, places_of
+from selftune.data.likeness.word_sets import Integers, WordSets, mixed, places_of
 
 Candidates = Iterator[tuple[Integers, Integers]]
 Sides = tuple[Integers, Integers]

@@ -9,7 +9,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from selftune.data.distribution import Bin
+from selftune.data.counting.distribution import Bin
 
 _WIDTH, _HEIGHT = 600, 140
 _LEAST_BINS = 8

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selftune.data.block import BYTES, Block, Reader, block_of_lines, block_of_rows
-from selftune.data.json_rows import parse_row
-from selftune.data.lengths import Encoding, Tokenizer, tokenizer_of
-from selftune.data.lines import Lines, lines_in_pieces
+from selftune.data.checking.block import BYTES, Block, Reader, block_of_lines, block_of_rows
+from selftune.data.checking.lines import Lines, lines_in_pieces
+from selftune.data.checking.structure import Method
+from selftune.data.checking.tally import Tally
+from selftune.data.checking.typed import ASSISTANT
+from selftune.data.counting.lengths import Encoding, Tokenizer, tokenizer_of
 from selftune.data.problems import Problem, problem
 from selftune.data.rows import Line, Row
-from selftune.data.structure import Method
-from selftune.data.tally import Tally
-from selftune.data.typed import ASSISTANT
+from selftune.data.sources.json_rows import parse_row
 from selftune.models.tokens import prepare_many
 
 PIECE_BYTES = 2 << 20
@@ -157,7 +157,9 @@ def _too_long(block: Block, limit: int) -> Iterator[Problem]:
 
 
 def _content(block: Block, *, has_messages: bool) -> Iterator[Problem]:
-    from selftune.data.content import find_content  # its libraries take half a second to load
+    from selftune.data.findings.content import (
+        find_content,  # its libraries take half a second to load
+    )
 
     for finding in find_content(block.texts):
         line, index = block.place(finding.text_index)

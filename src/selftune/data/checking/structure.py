@@ -6,10 +6,10 @@ This is the slow truth: it explains. `typed.py` accepts good rows quickly, and a
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from selftune.data.messages import ROLES, messages_faults
+from selftune.data.checking.messages import ROLES, messages_faults
+from selftune.data.checking.tools import Fault, tool_faults
 from selftune.data.problems import Problem, problem
 from selftune.data.rows import Row, kind_of
-from selftune.data.tools import Fault, tool_faults
 
 Method = Literal["supervised", "dpo", "reinforcement", "evaluation"]
 """How the rows will be used; OpenAI's training methods, and test items."""

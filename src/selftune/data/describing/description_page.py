@@ -5,8 +5,8 @@ from pathlib import PurePath
 
 from jinja2 import Environment
 
-from selftune.data import bars
 from selftune.data.describe import Description
+from selftune.data.describing import bars
 
 _SPREAD = ("least", "p5", "median", "mean", "p95", "p99", "most", "total")
 
@@ -16,7 +16,7 @@ def to_html(found: Description) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     environment.filters["number"] = lambda value: f"{value:,.0f}"
-    template = files("selftune.data").joinpath("templates/description.html.j2")
+    template = files("selftune.data.describing").joinpath("templates/description.html.j2")
     page = environment.from_string(template.read_text(encoding="utf-8"))
     return page.render(
         found=found,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.data.lengths import Tokenizer
-from selftune.data.pieces import Message, is_trained, said, sides_of, tools_of
+from selftune.data.counting.lengths import Tokenizer
+from selftune.data.counting.pieces import Message, is_trained, said, sides_of, tools_of
 from selftune.data.rows import SYSTEM_ROLES, Row, kind_of
 from selftune.models.open_tokenizer import OpenTokenizer
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selftune.data.words import words
+from selftune.data.likeness.words import words
 
 Integers = NDArray[Any]
 

@@ -35,7 +35,7 @@ from detect_secrets.plugins import (
 )
 from detect_secrets.plugins.base import RegexBasedDetector
 
-from selftune.data.findings import Finding, Joined, join
+from selftune.data.findings.finding import Finding, Joined, join
 
 RULE = "secret"
 
@@ -206,7 +206,7 @@ def _is_password(value: str) -> bool:
 @cache
 def shapes() -> tuple[Shape, ...]:
     """Return how every kind of secret looks; kinds that several know stand there several times."""
-    text = files("selftune.data").joinpath("key_shapes.toml").read_text(encoding="utf-8")
+    text = files("selftune.data.findings").joinpath("key_shapes.toml").read_text(encoding="utf-8")
     own = [
         Shape(shape["kind"], tuple(shape["anchors"]), (re.compile(shape["pattern"]),))
         for shape in tomllib.loads(text)["shape"]

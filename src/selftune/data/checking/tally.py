@@ -12,11 +12,11 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from selftune.data.block import Block
-from selftune.data.keys import Keyed, keys_of
+from selftune.data.checking.block import Block
+from selftune.data.checking.keys import Keyed, keys_of
+from selftune.data.checking.structure import Method
+from selftune.data.checking.typed import ASSISTANT, SYSTEM
 from selftune.data.problems import Problem, problem
-from selftune.data.structure import Method
-from selftune.data.typed import ASSISTANT, SYSTEM
 
 MIN_EXAMPLES = 10
 """OpenAI refuses training files with fewer."""
@@ -189,7 +189,9 @@ def _labels(labels: Counted, rows: int) -> Iterator[Problem]:
 
 def _shown(label: str) -> str:
     """Return an answer as a problem may show it: not if it holds what nobody may read."""
-    from selftune.data.content import find_content  # its libraries take half a second to load
+    from selftune.data.findings.content import (
+        find_content,  # its libraries take half a second to load
+    )
 
     found = find_content([label])
     return f"with {found[0].kind}" if found else repr(label[:40])

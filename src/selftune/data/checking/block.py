@@ -13,13 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selftune.core.canonical import canonical_json
-from selftune.data.json_rows import parse_row
-from selftune.data.lengths import Tokenizer, measure
-from selftune.data.pieces import said as said_in
-from selftune.data.problems import Problem, problem
-from selftune.data.rows import Line, Row, fields_of, prompt_text
-from selftune.data.structure import Method, row_problems
-from selftune.data.typed import (
+from selftune.data.checking.structure import Method, row_problems
+from selftune.data.checking.typed import (
     ASSISTANT,
     CODES,
     OTHER,
@@ -31,6 +26,11 @@ from selftune.data.typed import (
     keys_of_lines,
     plain_rows,
 )
+from selftune.data.counting.lengths import Tokenizer, measure
+from selftune.data.counting.pieces import said as said_in
+from selftune.data.problems import Problem, problem
+from selftune.data.rows import Line, Row, fields_of, prompt_text
+from selftune.data.sources.json_rows import parse_row
 from selftune.models.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REPLY
 
 BYTES = 1 << 19

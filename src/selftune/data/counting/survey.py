@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from selftune.core.errors import InvalidInput
-from selftune.data.lengths import Lengths, Numbers, Tokenizer, join, measure
-from selftune.data.pieces import IMAGES, dicts, said, sides_of, tools_of
+from selftune.data.counting.lengths import Lengths, Numbers, Tokenizer, join, measure
+from selftune.data.counting.pieces import IMAGES, dicts, said, sides_of, tools_of
 from selftune.data.problems import Problem
 from selftune.data.read import ReadOptions, read_lines
 from selftune.data.rows import SYSTEM_ROLES, Line, Row, answer_text, content_text, kind_of

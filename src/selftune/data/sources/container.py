@@ -7,7 +7,7 @@ from selftune.core import plugins
 from selftune.core.errors import InvalidInput
 from selftune.data import containers
 from selftune.data.rows import Line, Row
-from selftune.data.source import Source
+from selftune.data.sources.source import Source
 
 FALLBACK = "jsonl"
 """Reads what no container knows, and says line by line what is wrong with it."""

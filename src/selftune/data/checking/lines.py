@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from selftune.data.json_rows import MAX_BYTES
+from selftune.data.sources.json_rows import MAX_BYTES
 
 
 class Lines(NamedTuple):

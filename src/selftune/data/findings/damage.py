@@ -13,7 +13,7 @@ import ftfy
 import numpy as np
 from ftfy.badness import is_bad
 
-from selftune.data.findings import Finding, Joined, Positions, join
+from selftune.data.findings.finding import Finding, Joined, Positions, join
 
 RULE = "encoding-damage"
 CONTROL_RULE = "control-character"

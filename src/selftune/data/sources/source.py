@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 from selftune.core.errors import InvalidInput, MissingExtra
-from selftune.data.streams import BUFFER_BYTES, Unpacked, beginning, joined, plain_errors
+from selftune.data.sources.streams import BUFFER_BYTES, Unpacked, beginning, joined, plain_errors
 
 STANDARD_INPUT = "-"
 DATASET_PREFIX = "hf:"

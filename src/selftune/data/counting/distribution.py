@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from selftune.core.records import Record
-from selftune.data.lengths import Numbers
+from selftune.data.counting.lengths import Numbers
 
 _BINS = 24
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from selftune.core.errors import BadRows, InvalidInput
 from selftune.core.runfile import Template
-from selftune.data.filling import filled_chat
-from selftune.data.format import FALLBACK, load_format
 from selftune.data.problems import Problem, problem
 from selftune.data.read import ReadOptions, read_lines, told
 from selftune.data.rows import Row, kind_of
+from selftune.data.sources.filling import filled_chat
+from selftune.data.sources.format import FALLBACK, load_format
 
 
 class Sourced(NamedTuple):

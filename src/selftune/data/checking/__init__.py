@@ -1,0 +1,1 @@
+"""One pass over a file: structure, tokens, texts, counts."""

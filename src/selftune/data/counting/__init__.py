@@ -1,0 +1,1 @@
+"""Tokens of rows, and what they cost."""

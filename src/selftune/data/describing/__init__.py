@@ -1,0 +1,1 @@
+"""One example as a model sees it, and the page."""

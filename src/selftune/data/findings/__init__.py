@@ -1,0 +1,1 @@
+"""What is looked for inside texts: secrets, personal data, damage."""
