@@ -136,6 +136,7 @@ class Checking:
         self.method: Method = options.method or "supervised"
         self.tally = Tally(self.method)
         self._keys = Keys()
+        self._position: Callable[[], int] = lambda: 0
 
     def problems(self) -> Iterator[Problem]:
         """Yield every problem.
@@ -151,6 +152,7 @@ class Checking:
         size = None
         with open_source(self._source) as opened:
             self.name = opened.name
+            self._position = lambda: opened.position
             try:
                 size = opened.size
                 yield from self._read(opened)
@@ -176,21 +178,23 @@ class Checking:
             yield problem("byte-order-mark", 1)
         container = given.container or container_of(opened)
         first = next(iter(first_rows(opened.head)), None) if container == "jsonl" else None
-        is_as_uploaded = container == "jsonl" and given.template is None and given.limit is None
         shape = given.format or (None if first is None else format_of(first))
-        if is_as_uploaded and shape in (None, "fields", *_UPLOADED):
-            self._begin(first)
-            pieces = self._pieces(opened)
-        else:
+        is_for_upload = container == "jsonl" and shape in (None, "fields", *_UPLOADED)
+        if not is_for_upload or given.template is not None:
             yield problem("needs-converting", None)
             pieces = self._converted(opened)
+        elif given.limit is not None:
+            pieces = self._converted(opened)
+        else:
+            self._begin(first)
+            pieces = self._pieces(opened)
         for piece in pieces:
             self.tally.add(piece.tally)
             for keys in piece.tally.keys:
                 self._keys.add(keys)
             yield from piece.problems
             if self._progress is not None:
-                self._progress(opened.position, opened.size)
+                self._progress(self._position(), opened.size)
         if not self.tally.rows:
             yield problem("file-empty", None)
 
@@ -207,12 +211,17 @@ class Checking:
 
     def _pieces(self, opened: Source) -> Iterator[Piece]:
         """Read lines as they are, in as many processes as the file is worth."""
-        lines = lines_in_pieces(opened.stream, PIECE_BYTES)
+        path = opened.plain_path
+        stream = opened.stream
+        if path is not None:  # straight from the file, past the layers that unpack and count
+            stream = opened.seekable()
+            self._position = stream.tell
+        lines = lines_in_pieces(stream, PIECE_BYTES)
         processes = self._options.processes
         if processes is None:
             is_large = opened.size is None or opened.size >= _WORTH_PROCESSES
             processes = os.cpu_count() or 1 if is_large else 1
-        yield from check_pieces(lines, self._task(), processes, opened.plain_path)
+        yield from check_pieces(lines, self._task(), processes, path)
 
     def _converted(self, opened: Source) -> Iterator[Piece]:
         """Read rows of other shapes as chats."""
