@@ -10,12 +10,14 @@ from pathlib import Path
 
 import orjson
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import BadRows, InvalidInput
 from selftune.core.records import Record
+from selftune.data.check import Checked, CheckOptions, check
+from selftune.data.checking.structure import method_of, row_problems
 from selftune.data.leakage import Leakage
 from selftune.data.likeness.dealing import SIDES, Side
 from selftune.data.likeness.questions import expected_answer, labels
-from selftune.data.read import ReadOptions
+from selftune.data.read import ReadOptions, told
 from selftune.data.rows import Row
 from selftune.data.sources.container import load_container
 from selftune.data.sources.sourced import Sourced, read_source, read_tests
@@ -23,6 +25,7 @@ from selftune.data.split import Origin, Split, SplitOptions, split
 from selftune.data.subsets import Order, subsets
 
 REPORT = "split.json"
+TRAINING = "train.jsonl"
 
 
 class FolderOptions(Record):
@@ -63,6 +66,8 @@ class SplitReport(Record):
     leakage: Leakage | None
     """What the source and given test rows share."""
     advice: tuple[str, ...]
+    checked: Checked | None = None
+    """What is wrong with the training file that was written, if only in its texts."""
 
 
 def split_source(
@@ -71,7 +76,8 @@ def split_source(
     """Split a source and write the folder; return what its `split.json` says.
 
     Raises:
-        InvalidInput: a line cannot be read or used, the rows cannot be split as asked, or the folder
+        BadRows: lines cannot be read, or break a rule that a job insists on.
+        InvalidInput: the rows cannot be split as asked, or the folder
             is there already.
 
     """
@@ -81,7 +87,9 @@ def split_source(
     tests = None
     if options.test_file is not None:
         tests = read_tests(options.test_file, options.read)
-    # Here the rows can be checked (`selftune.data.check`) before anything is written.
+    for rows, name in ((ours, source), (tests, options.test_file)):
+        if rows is not None:
+            _refuse_what_a_job_refuses(rows, str(name))
     parts = split(
         ours.rows,
         options.split,
@@ -92,11 +100,24 @@ def split_source(
     if tests is not None:
         written["test.jsonl"] = tests.rows
     for size, chosen in subsets(
-        written["train.jsonl"], options.sizes, seed=options.split.seed, order=options.order
+        written[TRAINING], options.sizes, seed=options.split.seed, order=options.order
     ).items():
-        written[f"train-{size}.jsonl"] = [written["train.jsonl"][at] for at in chosen]
+        written[f"train-{size}.jsonl"] = [written[TRAINING][at] for at in chosen]
     with_rows = {name: rows for name, rows in written.items() if rows}
     return _write(folder, with_rows, _report(str(source), ours, tests, parts, options))
+
+
+def _refuse_what_a_job_refuses(read: Sourced, name: str) -> None:
+    """Raise BadRows where rows break a rule that is an error, before anything is written."""
+    method = method_of(read.rows[0])
+    found = [
+        problem.model_copy(update={"file": name})
+        for row, line in zip(read.rows, read.lines, strict=True)
+        for problem in row_problems(row, line, method)
+        if problem.severity == "error"
+    ]
+    if found:
+        raise BadRows(told(found), problems=tuple(found))
 
 
 def _origin(read: Sourced) -> Origin:
@@ -158,7 +179,11 @@ def _write(folder: Path, written: dict[str, list[Row]], report: SplitReport) -> 
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         files = {name: _write_rows(partial / name, rows) for name, rows in written.items()}
-        report = report.model_copy(update={"files": files})
+        checked = None
+        if TRAINING in files:
+            found = check(partial / TRAINING, CheckOptions(near=False))
+            checked = found.model_copy(update={"source": str(folder / TRAINING)})
+        report = report.model_copy(update={"files": files, "checked": checked})
         _write_bytes(
             partial / REPORT,
             [orjson.dumps(report.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS), b"\n"],

@@ -92,12 +92,13 @@ def check(
         every = [problem.model_dump(mode="json") for problem in found]
         show_json(checked.model_dump(mode="json") | {"problems": every})
     else:
-        _show(checked, show)
+        show_checked(checked, show)
     if checked.has_errors:
         raise typer.Exit(FAILED)
 
 
-def _show(checked: "Checked", places: int) -> None:
+def show_checked(checked: "Checked", places: int) -> None:
+    """Print every rule that was breached, with the first places and the remedy, and the sums."""
     for severity, color, _ in _SEVERITIES:
         by_rule: dict[str, list[Problem]] = {}
         for found in checked.problems:

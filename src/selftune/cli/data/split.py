@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import out, show_json, show_table
+from selftune.cli.data.check import show_checked
 from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source
 
@@ -113,6 +114,9 @@ def split(
             out.print(f"{len(report.leakage.training_lines):,} rows that leak are {kept}.")
     for line in report.advice:
         out.print(f"[yellow]advice:[/] {escape(line)}", soft_wrap=True)
+    if report.checked is not None:
+        out.print()
+        show_checked(report.checked, splitting.show)
 
 
 def show_leakage(found: "Leakage", most: int) -> None:
