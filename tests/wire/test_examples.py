@@ -51,3 +51,11 @@ def test_a_run_from_python_prints_where_its_report_is(tmp_path: Path) -> None:
     report = Path(printed[-1].removeprefix("report: "))
     assert report.is_relative_to(tmp_path)
     assert "persona" in report.read_text(encoding="utf-8")
+
+
+def test_data_are_prepared_from_python_without_a_server(tmp_path: Path) -> None:
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+    printed = run("03_prepare_data.py", environment, tmp_path)
+    assert "gpt-4o-mini: $2.10 for 3 epochs" in printed
+    assert printed[-1] == "parts/test.jsonl: 80 rows"
+    assert len((tmp_path / "parts" / "test.jsonl").read_text(encoding="utf-8").splitlines()) == 80
