@@ -194,7 +194,7 @@ def test_validation_rows_that_are_trained_on_are_warned_of(store: Store) -> None
     assert events[2].message == (
         f"Validating training file: {training} and validation file: {validation}"
     )
-    assert events[3].message.startswith("3 of the 3 rows of the validation file are in")
+    assert events[3].message.startswith("3 of the 3 rows of the validation file ask what")
     assert events[3].level == "warn"
 
 

@@ -69,7 +69,7 @@ def test_the_python_blocks_train_and_chat(
     assert "ft:gpt-4o-mini-2024-07-18:selftune:intents:" in models
     assert created.endswith("validating_files")
     end = told.index("The job has successfully completed")
-    shown = [line.rstrip("…") for block in blocks("text")[2:] for line in block.splitlines()]
+    shown = [line.rstrip("…") for block in blocks("text")[3:] for line in block.splitlines()]
     assert [line.startswith(text) for line, text in zip(told[end - 1 :], shown, strict=False)] == (
         [True] * len(shown)
     )

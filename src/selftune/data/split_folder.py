@@ -179,10 +179,7 @@ def _write(folder: Path, written: dict[str, list[Row]], report: SplitReport) -> 
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         files = {name: _write_rows(partial / name, rows) for name, rows in written.items()}
-        checked = None
-        if TRAINING in files:
-            found = check(partial / TRAINING, CheckOptions(near=False))
-            checked = found.model_copy(update={"source": str(folder / TRAINING)})
+        checked = _checked(partial / TRAINING) if TRAINING in files else None
         report = report.model_copy(update={"files": files, "checked": checked})
         _write_bytes(
             partial / REPORT,
@@ -194,6 +191,13 @@ def _write(folder: Path, written: dict[str, list[Row]], report: SplitReport) -> 
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _checked(path: Path) -> Checked:
+    """Return what is wrong with a file, by its name alone: its folder has none yet."""
+    found = check(path, CheckOptions(near=False))
+    problems = tuple(each.model_copy(update={"file": path.name}) for each in found.problems)
+    return found.model_copy(update={"source": path.name, "problems": problems})
 
 
 def _write_rows(path: Path, rows: Sequence[Row]) -> WrittenFile:
