@@ -407,7 +407,7 @@ def test_a_job_that_takes_too_long_is_ended(open_sqlite: OpenStore) -> None:
 
 @pytest.mark.usefixtures("slow_steps")
 def test_the_time_of_all_attempts_counts_and_pauses_do_not(open_sqlite: OpenStore) -> None:
-    store = open_sqlite(max_job_seconds=3)
+    store = open_sqlite(max_job_seconds=6)
     job = create(store, n_epochs=50)
     with worker_process(store):
         until(store, job, has_stepped(store, job, 10))
@@ -420,7 +420,7 @@ def test_the_time_of_all_attempts_counts_and_pauses_do_not(open_sqlite: OpenStor
     done = run_until_done(store, job.id, DEFAULT_PROJECT)
     assert done.error is not None
     assert done.error.code == "time_limit"
-    assert 3 <= done.seconds_used < 3 + first
+    assert 6 <= done.seconds_used < 6 + first
 
 
 @pytest.mark.usefixtures("slow_steps")

@@ -154,3 +154,10 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(
     short.parent.chmod(0o755)
     with pytest.raises(InvalidInput, match="only this user can enter"):
         socket_path(long)
+
+
+def test_a_deep_folder_of_temporary_files_is_no_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("deep" * 30)))
+    assert len(os.fsencode(socket_path(tmp_path / ("long" * 40)))) <= 107

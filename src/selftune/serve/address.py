@@ -9,6 +9,7 @@ from selftune.core.errors import InvalidInput
 
 SOCKET = "serving.sock"
 _LONGEST = 100  # the system has room for 107 bytes
+_SYSTEM_TEMPORARY = Path("/tmp")
 
 
 def socket_path(folder: Path) -> Path:
@@ -24,7 +25,11 @@ def socket_path(folder: Path) -> Path:
     path = folder / SOCKET
     if len(os.fsencode(path)) <= _LONGEST:
         return path
-    short = Path(tempfile.gettempdir()) / f"selftune-{os.getuid()}"
+    name = f"selftune-{os.getuid()}/{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    address = Path(tempfile.gettempdir()) / name
+    if len(os.fsencode(address)) > _LONGEST:  # TMPDIR can be as deep as the home folder
+        address = _SYSTEM_TEMPORARY / name
+    short = address.parent
     short.mkdir(mode=0o700, exist_ok=True)
     found = short.lstat()
     if short.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -32,4 +37,4 @@ def socket_path(folder: Path) -> Path:
             f"{str(short)!r} must be a folder that only this user can enter: remove it, or choose "
             "a shorter SELFTUNE_HOME."
         )
-    return short / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    return address
