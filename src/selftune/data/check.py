@@ -13,10 +13,10 @@ from pathlib import Path
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.data.checking.block import BYTES
 from selftune.data.checking.keys import Keys
 from selftune.data.checking.lines import lines_in_pieces
 from selftune.data.checking.piece import (
-    PIECE_BYTES,
     Piece,
     Task,
     check_pieces,
@@ -216,7 +216,7 @@ class Checking:
         if path is not None:  # straight from the file, past the layers that unpack and count
             stream = opened.seekable()
             self._position = stream.tell
-        lines = lines_in_pieces(stream, PIECE_BYTES)
+        lines = lines_in_pieces(stream, BYTES)
         processes = self._options.processes
         if processes is None:
             is_large = opened.size is None or opened.size >= _WORTH_PROCESSES

@@ -7,15 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from selftune.data.checking.block import BYTES, Block, Reader, block_of_lines, block_of_rows
-from selftune.data.checking.lines import Lines, lines_in_pieces
+from selftune.data.checking.block import Block, Reader, block_of_lines, block_of_rows
+from selftune.data.checking.lines import Lines
 from selftune.data.checking.structure import Method
 from selftune.data.checking.tally import Tally
 from selftune.data.checking.typed import ASSISTANT
@@ -25,8 +24,9 @@ from selftune.data.rows import Line, Row
 from selftune.data.sources.json_rows import parse_row
 from selftune.models.tokens import prepare_many
 
-PIECE_BYTES = 2 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WORTH_LOADING = 1 << 19
+"""Bytes of a piece from which the tables for many texts are loaded first."""
 
 
 class Task(NamedTuple):
@@ -58,7 +58,7 @@ def check_pieces(
     if processes == 1:
         reader = _reader(task)
         for some in lines:
-            if len(some.data) > BYTES:
+            if len(some.data) > _WORTH_LOADING:
                 _prepare(reader.tokenizer)
             yield _check(some, task, reader)
         return
@@ -131,10 +131,10 @@ def _check(lines: Lines, task: Task, reader: Reader) -> Piece:
         piece.tally.rows = 1
         piece.problems.append(problem("line-too-long", lines.first))
     data = lines.data.removeprefix(_BYTE_ORDER_MARK) if lines.first == 1 else lines.data
-    for some in lines_in_pieces(BytesIO(data), BYTES):
-        block, problems = block_of_lines(some.data, lines.first + some.first - 1, reader)
-        count = some.data.count(b"\n") + (not some.data.endswith(b"\n"))
-        piece.tally.rows += count - sum(found.rule == "line-blank" for found in problems)
+    if data:
+        block, problems = block_of_lines(data, lines.first, reader)
+        count = data.count(b"\n") + (not data.endswith(b"\n"))
+        piece.tally.rows = count - sum(found.rule == "line-blank" for found in problems)
         _take(piece, block, problems, task)
     return piece
 
