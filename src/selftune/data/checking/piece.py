@@ -3,7 +3,10 @@
 So they can be read by several processes; what comes back is in the order of the file.
 """
 
+import os
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,6 +28,7 @@ from selftune.data.sources.json_rows import parse_row
 from selftune.models.tokens import prepare_many
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PARENT_SECONDS = 0.5
 _WORTH_LOADING = 1 << 19
 """Bytes of a piece from which the tables for many texts are loaded first."""
 
@@ -65,7 +69,8 @@ def check_pieces(
     # A fork shares the tables that are loaded already; it is safe while there is one thread.
     method = "fork" if threading.active_count() == 1 else "forkserver"
     _prepare(_reader(task).tokenizer)
-    with ProcessPoolExecutor(processes, get_context(method), _start, (task,)) as pool:
+    pool = ProcessPoolExecutor(processes, get_context(method), _start, (task,))
+    try:
         waiting: deque[Future[Piece]] = deque()
         for some in lines:
             if path is not None and not some.is_too_long:
@@ -77,6 +82,8 @@ def check_pieces(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def check_rows(lines: Sequence[Line], task: Task) -> Piece:
@@ -102,7 +109,17 @@ _child: tuple[Task, Reader] | None = None
 
 def _start(task: Task) -> None:
     global _child  # what a child process keeps from piece to piece
+    # An interrupt goes to all processes; a child that heard it might leave half a message behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _child = task, _reader(task)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which may be killed without a word."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os._exit(1)
 
 
 def _check_in_child(lines: Lines) -> Piece:
