@@ -38,7 +38,8 @@ _UPLOADED = ("chat", "preference", "prompt", "item")
 MAX_FILE_BYTES = 512 << 20
 """OpenAI's limit for one file, where it is not sent in parts."""
 _WORTH_PROCESSES = 64 << 20
-_NEAR_BYTES = 64 << 20
+_NEAR_TOKENS = 16_000_000
+"""Some 64 MB of text, which near-duplicates need in memory."""
 _ROWS_AT_ONCE = 1000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN = 20
@@ -57,7 +58,7 @@ class CheckOptions(Record):
     content: bool = True
     """Also look into texts: secrets, damage, repeats, labels; false checks structure only."""
     near: bool | None = None
-    """Also look for near-duplicates; absent, in files of up to 64 MB."""
+    """Also look for near-duplicates; absent, in files of up to 16 million tokens (some 64 MB)."""
     processes: int | None = None
     """Processes that read; absent, one for each processor where the file is worth it."""
     read: ReadOptions = ReadOptions()
@@ -165,7 +166,8 @@ class Checking:
         if self._options.content:
             yield from findings(self.tally)
             yield from self._repeats()
-            is_small = size is not None and size <= _NEAR_BYTES
+            can_be_read_again = size is not None
+            is_small = can_be_read_again and self.tally.tokens <= _NEAR_TOKENS
             if is_small if self._options.near is None else self._options.near:
                 yield from self._near()
 

@@ -40,7 +40,7 @@ class CheckingOptions:
     ] = False
     near: Annotated[
         bool | None,
-        typer.Option(help="Look for near-duplicates; else only in files of up to 64 MB."),
+        typer.Option(help="Look for near-duplicates; else in files of up to 16 million tokens."),
     ] = None
     processes: Annotated[
         int | None, typer.Option(min=1, help="Processes that read a large file.")
