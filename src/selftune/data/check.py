@@ -30,7 +30,7 @@ from selftune.data.read import ReadOptions, lines_of, read_lines
 from selftune.data.rows import Row, answer_text, prompt_text
 from selftune.data.sources.container import container_of
 from selftune.data.sources.format import format_of
-from selftune.data.sources.source import Source, open_source
+from selftune.data.sources.source import STANDARD_INPUT, Source, open_source
 from selftune.models import prices
 
 _UPLOADED = ("chat", "preference", "prompt", "item")
@@ -154,6 +154,11 @@ class Checking:
         with open_source(self._source) as opened:
             self.name = opened.name
             self._position = lambda: opened.position
+            if self._options.near and opened.location == STANDARD_INPUT:
+                raise InvalidInput(
+                    "Near-duplicates need a second look, and standard input passes once: "
+                    "write it to a file first."
+                )
             try:
                 size = opened.size
                 yield from self._read(opened)

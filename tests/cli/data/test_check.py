@@ -69,6 +69,13 @@ def test_a_method_that_does_not_exist_is_told(tmp_path: Path) -> None:
     assert "'ppo': it is supervised, dpo, reinforcement or evaluation" in err
 
 
+def test_near_duplicates_of_what_passes_once_are_refused(tmp_path: Path) -> None:
+    process = command(tmp_path, "-", "--near")
+    _, err = process.communicate("", timeout=60)
+    assert process.returncode == 2
+    assert "write it to a file first" in err
+
+
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Give a check that reads in two processes and is not done yet."""
