@@ -3,7 +3,7 @@
 import pytest
 
 from selftune.core.errors import InvalidInput
-from selftune.core.templates import MAX_CHARACTERS, fill
+from selftune.core.templates import MAX_CHARACTERS, MISSING_VARIABLE, fill, roots
 
 ROW = {
     "summary": "A pot",
@@ -114,3 +114,28 @@ def test_a_text_may_be_as_long_as_any_row() -> None:
     assert len(fill("{{ long }}" * 90, ROW)) == 9_000_000
     with pytest.raises(InvalidInput, match=f"{MAX_CHARACTERS:,} characters"):
         fill("{{ long }}" * 101, ROW)
+
+
+def test_a_missing_field_has_a_code_of_its_own() -> None:
+    for template, code in (("{{ item.prise }}", MISSING_VARIABLE), ("{{ summary", None)):
+        with pytest.raises(InvalidInput) as refused:
+            fill(template, ROW)
+        assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("no template", set()),
+        ("{{ item.a }} {{sample['b']}} {{ c | upper }}", {"item", "sample", "c"}),
+        ("{% for one in item.all %}{{ one }}{{ loop.index }}{% endfor %}", {"item"}),
+    ],
+)
+def test_a_template_names_what_it_reads(template: str, names: set[str]) -> None:
+    assert roots(template) == names
+
+
+@pytest.mark.parametrize("template", ["{{ a", "{% include 'x' %}", "{{" + "(" * 9_000 + "}}"])
+def test_a_template_that_is_none_reads_nothing(template: str) -> None:
+    with pytest.raises(InvalidInput, match=r"is not valid|asks for too much"):
+        roots(template)

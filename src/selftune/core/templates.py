@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 10_000_000
 """Longest text that comes out; the longest message that any model reads is shorter."""
+MISSING_VARIABLE = "invalid_variable_error"
+"""OpenAI's word for a template that names what is not there."""
 _MAX_TEMPLATE = 1_000_000
 _MAX_STEPS = 100_000
 _MAX_NUMBER = 10_000
@@ -105,18 +107,40 @@ def fill(template: str, item: dict[str, Any], sample: dict[str, Any] | None = No
     """Return the text of a template; an item's fields are names of their own too.
 
     Raises:
-        InvalidInput: the template is not valid, or names a field that is not there, or prints null.
+        InvalidInput: the template is not valid, or names a field that is not there, or prints null;
+            its code is `invalid_variable_error` where a field is not there.
 
     """
     if "{{" not in template and "{%" not in template and "{#" not in template:
         return template
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError, UndefinedError
 
     values = item | {"item": item, "sample": sample or {}, _STEPS: iter(range(_MAX_STEPS))}
     try:
         return _bounded(_compiled(template).generate(values))
+    except UndefinedError as error:
+        raise InvalidInput(_told(template, item, error), code=MISSING_VARIABLE) from error
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise InvalidInput(_told(template, item, error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise InvalidInput(f"The template {template[:_SHOWN]!r} asks for too much.") from error
+
+
+def roots(template: str) -> frozenset[str]:
+    """Return the names that a template takes from outside, such as `item` and `sample`.
+
+    Raises:
+        InvalidInput: the template is not valid.
+
+    """
+    from jinja2 import TemplateError, meta
+
+    try:
+        _compiled(template)
+        return frozenset(meta.find_undeclared_variables(_environment().parse(template)))
+    except (TemplateError, ValueError) as error:
+        shown = template if len(template) <= _SHOWN else template[:_SHOWN] + "…"
+        raise InvalidInput(f"The template {shown!r} is not valid: {error}.") from error
     except (RecursionError, MemoryError) as error:
         raise InvalidInput(f"The template {template[:_SHOWN]!r} asks for too much.") from error
 

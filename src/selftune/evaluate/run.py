@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from selftune.core import plugins
 from selftune.core.records import Record, Scored
-from selftune.evaluate import scorers
-from selftune.evaluate.scorer import Scorer, guarded
+from selftune.evaluate.grading import build_scorer, sample_of
+from selftune.evaluate.scorer import guarded
 from selftune.models.sampler import Prompt, Sampler, Sampling
 
 
@@ -83,7 +82,7 @@ def evaluate(
         completion = sampler.sample([prompt])[0]
         seconds = time.perf_counter() - started
         output = completion.choices[0].text
-        sample = {"output_text": output}
+        sample = sample_of(output)
         answers.append(
             Answered(
                 index=item.index,
@@ -96,14 +95,6 @@ def evaluate(
         )
         each(len(answers))
     return EvalRun(model=model, answers=tuple(answers))
-
-
-def build_scorer(grader: dict[str, Any]) -> Scorer:
-    """Make one scorer from its JSON: `type` names the plugin."""
-    plugin = plugins.load(scorers, str(grader.get("type")))
-    arguments = {name: value for name, value in grader.items() if name != "type"}
-    scorer: Scorer = plugin.build(plugin.Params(**arguments))
-    return scorer
 
 
 def by_category(items: Sequence[Item], run: EvalRun) -> dict[str, list[Answered]]:

@@ -10,6 +10,7 @@ from selftune.evaluate.scorer import Scorer, passed
 _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
     "eq": lambda output, reference: output == reference,
     "ne": lambda output, reference: output != reference,
+    "neq": lambda output, reference: output != reference,
     "like": lambda output, reference: reference in output,
     "ilike": lambda output, reference: reference.casefold() in output.casefold(),
 }
@@ -21,7 +22,8 @@ class Params(Record):
     name: str = "string_check"
     input: str = "{{ sample.output_text }}"
     reference: str
-    operation: Literal["eq", "ne", "like", "ilike"] = "eq"
+    operation: Literal["eq", "ne", "neq", "like", "ilike"] = "eq"
+    """`like` finds the reference inside, `ilike` without regard to case; `neq` is `ne`."""
 
 
 def build(params: Params) -> Scorer:
