@@ -20,6 +20,13 @@ pytestmark = pytest.mark.xdist_group("server")
 STEP_SECONDS = 0.02
 """Slow enough that a job can be paused while it runs."""
 JOBS = "fine_tuning/jobs"
+GRADERS = "fine_tuning/alpha/graders"
+CHECK = {
+    "type": "string_check",
+    "name": "same",
+    "input": "{{ sample.output_text }}",
+    "operation": "eq",
+}
 CHAT = {"messages": [{"role": "user", "content": "question number 1"}]}
 
 
@@ -237,6 +244,16 @@ def test_embeddings(api: httpx.Client, options: dict[str, Any]) -> None:
     assert found["data"]
 
 
+@pytest.mark.parametrize("reference", ["{{ item.label }}", "{{ item.nothing }}"])
+def test_graders(api: httpx.Client, reference: str) -> None:
+    grader = CHECK | {"reference": reference}
+    assert got(api.post(f"{GRADERS}/validate", json={"grader": grader}))["grader"] == grader
+    parts = {"type": "multi", "name": "all", "graders": grader, "calculate_output": "2 * same"}
+    for each in (grader, parts):
+        body = {"grader": each, "model_sample": "a", "item": {"label": "a"}}
+        assert got(api.post(f"{GRADERS}/run", json=body))["metadata"]["type"] == each["type"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -264,6 +281,8 @@ def test_embeddings(api: httpx.Client, options: dict[str, Any]) -> None:
         ("GET", "fine_tuning/checkpoints/nope/permissions", None, 404),
         ("POST", "fine_tuning/checkpoints/nope/permissions", {"project_ids": ["p"]}, 404),
         ("DELETE", "fine_tuning/checkpoints/nope/permissions/cp_nope", None, 404),
+        ("POST", f"{GRADERS}/validate", {"grader": CHECK}, 400),
+        ("POST", f"{GRADERS}/run", {"grader": {"type": "nope"}, "model_sample": "a"}, 400),
         ("GET", "models/nope", None, 404),
         ("DELETE", "models/nope", None, 404),
         ("DELETE", "models/selftune/fake", None, 400),

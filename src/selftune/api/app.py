@@ -14,6 +14,7 @@ from selftune.api.embeddings import routes as embeddings
 from selftune.api.files import routes as files
 from selftune.api.fine_tuning import permissions
 from selftune.api.fine_tuning import routes as fine_tuning
+from selftune.api.graders import routes as graders
 from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
 from selftune.api.uploads import routes as uploads
@@ -25,6 +26,7 @@ ROUTERS = (
     uploads.router,
     fine_tuning.router,
     permissions.router,
+    graders.router,
     models.router,
     chat.router,
     completions.router,

@@ -74,7 +74,8 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
 
 def _invalid(grader: dict[str, Any], problem: ValidationError) -> InvalidInput:
     first = problem.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    # pydantic names the members of a union too
+    where = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
     kind, what = grader["type"], f"'{where}'" if where else "it"
     if first["type"] == "missing":
         return InvalidInput(

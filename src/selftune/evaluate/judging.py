@@ -106,7 +106,8 @@ def _part(part: Any, fill_text: Callable[[str], str]) -> dict[str, Any]:
         url = fill_text(str(part.get("image_url", "")))
         return {"type": "image_url", "image_url": {"url": url, **detail}}
     if part.get("type") == "input_audio":
-        sound = part.get("input_audio") or {}
+        given = part.get("input_audio")
+        sound = given if isinstance(given, dict) else {}
         return {
             "type": "input_audio",
             "input_audio": {name: fill_text(str(value)) for name, value in sound.items()},

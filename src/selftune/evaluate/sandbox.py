@@ -95,7 +95,7 @@ def _read(said: bytes) -> Graded:
     try:
         answer = json.loads(said)
         if "error" in answer:
-            return _failed(str(answer["error"]))
+            return _failed(str(answer["error"]).encode(errors="replace").decode())
         score = float(answer["score"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return _failed("it was ended, for what it tried or for the memory or time that it took")

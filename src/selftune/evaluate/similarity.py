@@ -17,7 +17,7 @@ from rapidfuzz.distance import LCSseq
 
 from selftune.core.errors import InvalidInput
 
-MOST_CHARACTERS = 200_000
+MOST_CHARACTERS = 100_000
 """Longest text that is compared: the time grows with the product of both lengths."""
 _MOST_WORDS = 20_000
 _LONGEST_GRAM = 4

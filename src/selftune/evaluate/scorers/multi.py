@@ -10,7 +10,7 @@ from selftune.evaluate.grading import build_scorer
 from selftune.evaluate.means import NO_MEANS, Means
 from selftune.evaluate.scorer import Graded, Scorer, errored, guarded
 
-_MOST_GRADERS = 100
+_MOST_GRADERS = 20
 
 Graders = dict[str, Any] | tuple[dict[str, Any], ...]
 
