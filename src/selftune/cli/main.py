@@ -4,7 +4,7 @@ from importlib.metadata import version as installed_version
 
 import typer
 
-from selftune.cli import access, chat, data, doctor, files, jobs, models, run, server
+from selftune.cli import access, chat, data, doctor, eval, files, jobs, models, run, server
 from selftune.cli.console import guarded, out
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("worker")(server.worker)
 app.command("chat")(chat.chat)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(eval.app, name="eval")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
 app.add_typer(models.app, name="models")

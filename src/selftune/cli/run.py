@@ -50,6 +50,8 @@ def _show_result(report: Any) -> None:
     out.print(table)
     color = {"better": "green", "worse": "red"}.get(report.comparison.outcome, "yellow")
     out.print(f"[{color}]{escape(report.comparison.words)}[/]", soft_wrap=True)
+    for reason in report.comparison.verdict.reasons:
+        out.print(f"  [dim]{escape(reason)}[/]", soft_wrap=True)
 
 
 class _Shown:

@@ -69,6 +69,8 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"# {report.name}\n",
         f"{found.words}\n",
+        *(f"- {reason}" for reason in found.verdict.reasons),
+        "",
         "| | base | tuned |",
         "|---|---|---|",
         *(f"| {name} | {base} | {tuned} |" for name, base, tuned in figures(report)),
@@ -85,7 +87,7 @@ def figures(report: Report) -> list[tuple[str, str, str]]:
     score_name = "mean absolute error" if _numbers(report) else "mean score"
     rows = [
         ("accuracy (95 % interval)", *_both(found, lambda s: interval_text(s.accuracy))),
-        (score_name, *_both(found, lambda s: score_text(s.score))),
+        (score_name, *_both(found, lambda s: score_text(s.score, s.mean_score))),
         ("points", *_both(found, lambda s: f"{s.points:.1f} of {s.most_points:g}")),
         ("tokens of an answer", *_both(found, lambda s: f"{s.mean_tokens:.1f}")),
         (
@@ -103,10 +105,12 @@ def figures(report: Report) -> list[tuple[str, str, str]]:
     return rows
 
 
-def score_text(value: Interval | None) -> str:
-    """Return a mean with its interval."""
-    if value is None:
+def score_text(value: Interval | None, mean: float | None) -> str:
+    """Return a mean with its interval, if there is one."""
+    if mean is None:
         return "nothing could be scored"
+    if value is None:
+        return f"{mean:.3g} (no interval: no two scores differ)"
     return f"{value.value:.3g} ({value.low:.3g} - {value.high:.3g})"
 
 

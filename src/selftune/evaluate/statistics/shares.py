@@ -1,0 +1,97 @@
+"""How sure a share is: of one model, of weighted items, and of two models on other items."""
+
+import math
+from collections.abc import Sequence
+
+from selftune.core.errors import InvalidInput
+from selftune.evaluate.statistics.distributions import (
+    beta_below,
+    crossing,
+    two_sided_point,
+)
+from selftune.evaluate.statistics.interval import (
+    CONFIDENCE,
+    Interval,
+    need_count,
+    need_same_items,
+    need_some,
+)
+
+
+def wilson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return a share with Wilson's score interval (Wilson 1927; Newcombe 1998, method 3).
+
+    It never claims certainty: 1 of 1 is anything from 0.21 to 1.
+    """
+    need_some(n)
+    need_count(successes, n, "The number of successes")
+    low, high = score_bounds(successes / n, n, confidence)
+    return Interval(value=successes / n, low=low, high=high, n=n, confidence=confidence)
+
+
+def clopper_pearson(successes: int, n: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Return a share with the exact interval, which covers at least what it says, often more.
+
+    Clopper and Pearson (1934), Biometrika 26.
+    """
+    need_some(n)
+    need_count(successes, n, "The number of successes")
+    tail = (1 - confidence) / 2
+    k, low, high = successes, 0.0, 1.0
+    if k > 0:
+        low = crossing(lambda share: beta_below(share, k, n - k + 1) - tail, 0.0, 1.0)
+    if k < n:
+        high = crossing(lambda share: beta_below(share, k + 1, n - k) - 1 + tail, 0.0, 1.0)
+    return Interval(value=k / n, low=low, high=high, n=n, confidence=confidence)
+
+
+def weighted_share(
+    passed: Sequence[bool], weights: Sequence[float], *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Return the share of the weight that passed, with its interval.
+
+    Wilson's, on the effective number of items (sum of weights) ** 2 / (sum of squares): weights
+    that differ make the same items say less (Kish 1965, Survey Sampling, section 11.7).
+
+    Raises:
+        InvalidInput: there is no item, or a weight is below 0, or all are 0.
+
+    """
+    need_some(len(passed))
+    need_same_items(len(passed), len(weights))
+    total = math.fsum(weights)
+    if min(weights) < 0 or not 0 < total < math.inf:
+        raise InvalidInput("Weights must be 0 or more, and not all of them 0.")
+    share = math.fsum(w for w, good in zip(weights, passed, strict=True) if good) / total
+    effective = total * total / math.fsum(w * w for w in weights)
+    low, high = score_bounds(share, effective, confidence)
+    return Interval(value=share, low=low, high=high, n=len(passed), confidence=confidence)
+
+
+def difference_of_shares(first: Interval, second: Interval) -> Interval:
+    """Return second minus first, of two models that answered different questions.
+
+    Each side is a share with its own Wilson interval (Newcombe 1998b, method 10). For the same
+    questions, `paired_shares` sees far smaller differences.
+    """
+    gap = second.value - first.value
+    below = math.hypot(second.value - second.low, first.high - first.value)
+    above = math.hypot(second.high - second.value, first.value - first.low)
+    return Interval(
+        value=gap,
+        low=gap - below,
+        high=gap + above,
+        n=first.n + second.n,
+        confidence=min(first.confidence, second.confidence),
+    )
+
+
+def score_bounds(share: float, n: float, confidence: float) -> tuple[float, float]:
+    """Return the bounds of Wilson's interval for a share of n items; n may be a fraction."""
+    z = two_sided_point(confidence)
+    scale = 1 + z * z / n
+    center = (share + z * z / (2 * n)) / scale
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    low = 0.0 if share == 0 else max(0.0, center - half)
+    high = 1.0 if share == 1 else min(1.0, center + half)
+    return low, high

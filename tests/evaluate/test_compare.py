@@ -1,0 +1,257 @@
+"""What a comparison concludes, and what it says of why."""
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Scored
+from selftune.evaluate.compare import Comparison, compare
+from selftune.evaluate.run import Answered, EvalRun, Item
+from selftune.evaluate.verdict import (
+    Policy,
+    Verdict,
+    score_evidence,
+    share_evidence,
+    verdict,
+)
+
+
+def told(only_base: int, only_tuned: int, n: int, **policy: float | None) -> Verdict:
+    return verdict(share_evidence(only_base, only_tuned, n), Policy.model_validate(policy))
+
+
+def answers(scores: list[float | None], *, passing: float = 1.0) -> EvalRun:
+    """Return a run with these scores; None could not be scored."""
+
+    def scored(value: float | None) -> Scored:
+        if value is None:
+            return Scored(status="errored", reason="the judge did not answer")
+        return Scored(status="scored", value=value, passed=value >= passing)
+
+    return EvalRun(
+        model="m",
+        answers=tuple(
+            Answered(
+                index=index,
+                output="",
+                prompt_tokens=1,
+                completion_tokens=1,
+                seconds=0.1,
+                scores=(scored(value),),
+            )
+            for index, value in enumerate(scores, start=1)
+        ),
+    )
+
+
+def compared(
+    base: list[float | None], tuned: list[float | None], categories: str | None = None
+) -> Comparison:
+    items = tuple(
+        Item(index=at, item={}, messages=(), category=categories[at - 1] if categories else None)
+        for at in range(1, len(base) + 1)
+    )
+    return compare(items, answers(base), answers(tuned))
+
+
+@pytest.mark.parametrize(
+    ("only_base", "only_tuned", "n", "outcome"),
+    [
+        (2, 20, 100, "better"),
+        (20, 2, 100, "worse"),
+        (3, 3, 1000, "equivalent"),
+        (4, 6, 100, "cannot tell"),
+        (0, 0, 20, "cannot tell"),
+        (0, 0, 200, "equivalent"),
+        (0, 1, 1, "cannot tell"),
+        (0, 5, 5, "cannot tell"),
+        (0, 6, 6, "better"),
+    ],
+)
+def test_the_four_outcomes(only_base: int, only_tuned: int, n: int, outcome: str) -> None:
+    found = told(only_base, only_tuned, n)
+    assert found.outcome == outcome
+    assert (found.more_questions is None) == (outcome != "cannot tell")
+    assert f"{n:,} question" in found.words
+    assert "p = " in found.words
+    assert len(found.reasons) >= 2
+
+
+def test_where_test_and_interval_disagree_it_is_said() -> None:
+    assert "leaves out 0" in told(1, 7, 21).reasons[1]
+    assert all("leaves out 0" not in reason for reason in told(3, 7, 21).reasons)
+
+
+def test_nothing_is_concluded_from_nothing() -> None:
+    with pytest.raises(InvalidInput, match="n is 0"):
+        told(0, 0, 0)
+
+
+def test_a_verdict_is_the_same_each_time_and_turns_with_the_models() -> None:
+    assert told(3, 12, 90) == told(3, 12, 90)
+    there, back = told(2, 14, 60), told(14, 2, 60)
+    assert (there.outcome, back.outcome) == ("better", "worse")
+
+
+@pytest.mark.parametrize("only_tuned", range(1, 9))
+def test_as_many_questions_as_are_asked_for_would_tell(only_tuned: int) -> None:
+    n = 60
+    found = told(1, only_tuned, n)
+    if found.more_questions is None:
+        assert found.outcome == "better"
+        return
+    larger = 1 + found.more_questions / n
+    later = told(round(larger), round(only_tuned * larger), n + found.more_questions)
+    assert later.outcome != "cannot tell"
+    assert f"{found.more_questions:,} more" in found.words
+    assert f"{n + found.more_questions:,} in all" in found.words
+
+
+def test_without_a_margin_nothing_is_equivalent_and_no_loss_is_acceptable() -> None:
+    found = told(3, 3, 100_000, margin=None)
+    assert (found.outcome, found.more_questions, found.no_worse) == ("cannot tell", None, None)
+    assert "set a margin" in found.words
+    assert len(found.reasons) == 1
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.1, math.inf])
+def test_a_margin_that_is_none_is_refused(margin: float) -> None:
+    with pytest.raises(InvalidInput, match="margin"):
+        told(1, 2, 30, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("counts", "no_worse", "words"),
+    [
+        ((5, 5, 1000), True, "smaller than the margin"),
+        ((0, 60, 1000), True, "a gain of as much is not"),
+        ((60, 0, 1000), False, "a loss of as much is not"),
+        ((3, 4, 50), False, "Neither a gain nor a loss"),
+    ],
+)
+def test_what_is_ruled_out_is_said(
+    counts: tuple[int, int, int], no_worse: bool, words: str
+) -> None:
+    found = told(*counts)
+    assert found.no_worse is no_worse
+    assert words in found.reasons[-1]
+
+
+def test_a_difference_that_is_certain_and_small_says_both() -> None:
+    found = told(100, 200, 100_000)
+    assert found.outcome == "better"
+    assert "smaller than the margin of 2 points" in found.reasons[1]
+
+
+def test_equal_models_are_rarely_called_different() -> None:
+    tables = np.random.default_rng(11).multinomial(150, [0.15, 0.15, 0.7], 1000)
+    outcomes = [told(int(first), int(second), 150).outcome for first, second, _ in tables]
+    assert np.mean([outcome in ("better", "worse") for outcome in outcomes]) < 0.06
+
+
+def test_scores_are_judged_as_shares_are() -> None:
+    random = np.random.default_rng(1)
+    base = random.choice([1.0, 2.0, 3.0, 4.0, 5.0], 80).tolist()
+    better = [min(score + 0.5, 5) for score in base[:60]] + base[60:]
+    found = verdict(
+        score_evidence(base, better, random), Policy(margin=0.1), ("round 1", "round 2")
+    )
+    assert found.outcome == "better"
+    assert found.words.startswith("Round 2 is better than round 1: +0.")
+    assert "points" not in found.words
+    noise = [score + gap for score, gap in zip(base, random.normal(0, 1, 80), strict=True)]
+    unsure = verdict(score_evidence(base, noise, random), Policy(margin=0.1))
+    assert unsure.outcome == "cannot tell"
+    assert unsure.more_questions is not None
+    assert unsure.more_questions >= 80
+    with pytest.raises(InvalidInput, match="bounds"):
+        score_evidence(base, base, random)
+
+
+def test_what_could_not_be_scored_is_left_out_and_not_wrong() -> None:
+    base = [0.0] * 10 + [1.0] * 10
+    tuned: list[float | None] = [1.0] * 10 + [None] * 10
+    found = compared([*base], tuned)
+    assert (found.outcome, found.left_out) == ("better", 10)
+    assert found.difference is not None
+    assert (found.difference.value, found.difference.n) == (1.0, 10)
+    assert found.only_base == ()
+    assert "10 of 20 questions are left out" in found.verdict.reasons[2]
+    assert "they would make it +0.0 points (p = 1): cannot tell" in found.verdict.reasons[2]
+
+
+def test_where_nothing_could_be_scored_there_is_no_difference() -> None:
+    found = compared([None, 1.0], [1.0, None])
+    assert (found.difference, found.p_value, found.left_out) == (None, None, 2)
+    assert found.outcome == "cannot tell"
+    assert "none of 2 questions" in found.words
+
+
+def test_categories_are_corrected_for_their_number() -> None:
+    base = [1.0] * 8 + [0.0] * 42
+    tuned = [0.0] * 8 + [0.0] * 36 + [1.0] * 6
+    found = compared([*base], [*tuned], "a" * 10 + "b" * 10 + "c" * 10 + "d" * 10 + "e" * 10)
+    first, last = found.categories[0], found.categories[-1]
+    assert [one.name for one in found.categories] == list("abcde")
+    assert first.p_value == pytest.approx(2 / 2**8)
+    assert first.adjusted == pytest.approx(5 * first.p_value)
+    assert last.p_value == pytest.approx(2 / 2**6)
+    assert last.p_value < 0.05 < last.adjusted
+    assert found.verdict.reasons[-1].startswith("Worse in 'a': -80.0 points on 10 questions")
+
+
+def test_graded_scores_are_compared_beside_what_passes() -> None:
+    base: list[float | None] = [0.0, 0.7] * 20
+    tuned: list[float | None] = [0.7, 0.7] * 20
+    found = compared(base, tuned)
+    assert found.score is not None
+    assert found.score.difference.value == pytest.approx(0.35)
+    assert found.score.p_value < 0.001
+    assert "The mean score changes by +0.35" in found.verdict.reasons[-1]
+    assert compared([0.0, 1.0], [1.0, 1.0]).score is None
+
+
+def test_scores_that_are_all_the_same_are_no_certainty() -> None:
+    found = compared([1.0] * 5, [1.0] * 5)
+    assert found.tuned.score is not None
+    assert found.tuned.score.low == pytest.approx(0.566, abs=1e-3)
+    assert found.tuned.mean_score == 1.0
+    assert found.difference is not None
+    assert found.difference.high > 0.4
+
+
+def test_no_answer_at_all_is_an_error() -> None:
+    with pytest.raises(InvalidInput, match="n is 0"):
+        compared([], [])
+
+
+def test_runs_of_other_questions_are_not_compared() -> None:
+    with pytest.raises(InvalidInput, match="the same questions"):
+        compared([1.0, 0.0], [1.0])
+
+
+def test_a_gain_without_certain_size_in_dollars_is_no_certainty_either() -> None:
+    base = answers([40.0, 50.0, 40.0], passing=math.inf)
+    tuned = answers([30.0, 40.0, 30.0], passing=math.inf)
+    items = tuple(Item(index=at, item={}, messages=()) for at in (1, 2, 3))
+    found = compare(items, base, tuned)
+    assert found.score is None
+    assert found.tuned.mean_score == pytest.approx(100 / 3)
+
+
+def test_the_program_of_the_docs_runs() -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "is-it-better.md"
+    program = re.findall(r"^```py\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", program[0]], capture_output=True, text=True, check=True
+    )
+    lines = run.stdout.splitlines()
+    assert lines[0] == "0.625"
+    assert lines[2] == "665"
+    assert lines[3].startswith("The tuned model is better than the base: +9.0 points")
