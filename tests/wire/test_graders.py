@@ -1,8 +1,12 @@
 """Graders by the official client, with strict response validation."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,3 +288,17 @@ def test_odd_texts_are_graded_or_flagged(any_store: Store, grader: Any, sample: 
     reply = asked(any_store, "POST", path, content=json.dumps(body).encode())
     assert reply.status_code == 200, reply.text
     assert reply.json()["reward"] == 0.0
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "grade-answers.md"
+
+
+def test_the_programs_of_the_page_on_graders_print_what_it_says(server: Server) -> None:
+    programs = re.findall(r"^```py\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    command = [sys.executable, "-c", "\n".join(programs)]
+    run = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    first, *rest = run.stdout.splitlines()
+    assert re.fullmatch(r"1\.0 \{'same': 1\.0, 'near': 0\.9\d+\}", first)
+    assert rest == ["0.5", "0.25", "the answer has no number"]
