@@ -181,6 +181,19 @@ def test_vectors_are_of_the_embedded_model(client: OpenAI) -> None:
     assert run(client, grader, "Interest rates rose.").reward < 0.5
 
 
+def test_the_embedded_base_chooses_labels_by_their_meaning(client: OpenAI) -> None:
+    labels = ["positive", "negative"]
+    system = {"role": "system", "content": "What is the mood of the statement?"}
+    user = {"role": "user", "content": {"type": "input_text", "text": "{{ item.statement }}"}}
+    grader: dict[str, Any] = {"type": "label_model", "name": "mood", "model": "gpt-4o-2024-08-06"}
+    grader |= {"input": [system, user], "labels": labels, "passing_labels": ["positive"]}
+    for statement, reward in (("I love it, wonderful!", 1.0), ("It is terrible, I hate it.", 0.0)):
+        found = run(client, grader, item={"statement": statement})
+        if "model_grader_server_error" in flags(found):
+            pytest.skip("the embedded model is not installed here")
+        assert (found.reward, flags(found)) == (reward, set())
+
+
 @pytest.mark.parametrize(
     ("field", "sample"),
     [("{{ item.nothing }}", "Yes"), ("{{ sample.output_json.a }}", "not JSON")],

@@ -1,6 +1,5 @@
 """A model gives the answer a label, as OpenAI's grader of this name has it."""
 
-import json
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -75,7 +74,6 @@ def _schema(labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _task(labels: tuple[str, ...]) -> str:
-    return (
-        f"Choose one of these labels: {json.dumps(labels, ensure_ascii=False)}. "
-        'Reply with JSON only: {"result": "<label>"}'
-    )
+    # One label on a line: the embedded base finds the choices of a prompt so, and can judge then.
+    listed = "\n".join(f"- {label}" for label in labels)
+    return f'Reply with JSON only: {{"result": "<label>"}}, where <label> is one of:\n{listed}'
