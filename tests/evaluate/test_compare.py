@@ -130,8 +130,12 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     ("counts", "no_worse", "words"),
     [
         ((5, 5, 1000), True, "smaller than the margin"),
-        ((0, 60, 1000), True, "a gain of as much is not"),
-        ((60, 0, 1000), False, "a loss of as much is not"),
+        ((0, 60, 1000), True, "A gain of less than 2 points, the margin, is ruled out"),
+        ((60, 0, 1000), False, "A loss of less than 2 points, the margin, is ruled out"),
+        ((0, 21, 1000), True, "A gain of less than 2 points, the margin, is not ruled out"),
+        ((6, 16, 1000), True, "smaller than the margin"),
+        ((40, 55, 1000), True, "a gain of as much is not"),
+        ((55, 40, 1000), False, "a loss of as much is not"),
         ((3, 4, 50), False, "Neither a gain nor a loss"),
     ],
 )

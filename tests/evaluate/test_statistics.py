@@ -12,6 +12,7 @@ from selftune.core.errors import InvalidInput
 from selftune.evaluate.statistics import (
     Interval,
     benjamini_hochberg,
+    bootstrap,
     bootstrap_mean,
     clopper_pearson,
     clustered_mean,
@@ -24,6 +25,7 @@ from selftune.evaluate.statistics import (
     mcnemar,
     mcnemar_mid,
     number_errors,
+    paired,
     paired_difference,
     paired_effect,
     paired_shares,
@@ -105,6 +107,9 @@ def test_distributions_hold_at_their_ends_and_for_very_many() -> None:
     assert (binomial_below(-1, 5, 0.5), binomial_below(5, 5, 0.5)) == (0.0, 1.0)
     half = binomial_below(500_000, 1_000_000, 0.5)
     assert half == pytest.approx(0.5 + binomial_at(500_000, 1_000_000, 0.5) / 2, abs=1e-8)
+    assert mcnemar(500_000, 502_000) == pytest.approx(
+        math.erfc(1999 / 1_002_000**0.5 / 2**0.5), 1e-3
+    )
 
 
 def test_no_data_is_an_error_and_not_a_zero() -> None:
@@ -216,6 +221,7 @@ def test_a_paired_difference_is_never_certain(n: int, data: st.DataObject) -> No
 
 def test_without_any_difference_the_interval_is_as_wide_as_n_allows() -> None:
     z = 1.959963984540054
+    assert paired_shares(0, 3, 3).high == paired_shares(3, 0, 3).low * -1 == 1.0
     for n in (1, 8, 100):
         found = paired_shares(0, 0, n)
         assert found.high == pytest.approx(z * z / (n + z * z))
@@ -292,6 +298,20 @@ def test_sign_flips_of_right_and_wrong_are_mcnemars_test(first: int, second: int
     tuned = [0.0] * first + [1.0] * second + [1.0] * 20
     drawn = sign_flip(base, tuned, random())
     assert drawn == pytest.approx(mcnemar(first, second), abs=0.005)
+
+
+def test_very_many_scores_are_drawn_less_often_and_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = random().normal(0, 1, 2000)
+    often = bootstrap_mean(scores.tolist(), random())
+    for module in (bootstrap, paired):
+        monkeypatch.setattr(module, "_WORK", 2000)
+    found = bootstrap_mean(scores.tolist(), random())
+    assert found != often
+    assert (found.low, found.high) == pytest.approx((often.low, often.high), abs=0.01)
+    z = float(scores.mean()) / float(scores.std()) * math.sqrt(2000)
+    chance = sign_flip([0.0] * 2000, scores.tolist(), random())
+    assert chance == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=0.05)
+    assert (chance * 1001) % 1 == pytest.approx(0, abs=1e-6)
 
 
 def test_items_of_a_group_are_flipped_together() -> None:

@@ -227,6 +227,8 @@ def _reasons(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
     margin = amount(policy.margin, evidence)
     if _is_inside(evidence.within, policy.margin):
         told.append(f"Whatever the difference is, it is smaller than the margin of {margin}.")
+    elif not -policy.margin < evidence.difference.value < policy.margin and is_shown:
+        told.append(_size(evidence, policy.margin, margin))
     elif evidence.within.low > -policy.margin:
         told.append(f"A loss of {margin} or more is ruled out; a gain of as much is not.")
     elif evidence.within.high < policy.margin:
@@ -234,6 +236,14 @@ def _reasons(evidence: Evidence, policy: Policy) -> tuple[str, ...]:
     else:
         told.append(f"Neither a gain nor a loss of {margin} is ruled out.")
     return tuple(told)
+
+
+def _size(evidence: Evidence, margin: float, text: str) -> str:
+    """Say whether a difference that was shown is certainly as large as one that matters."""
+    what = "gain" if evidence.difference.value > 0 else "loss"
+    nearest = min(abs(evidence.within.low), abs(evidence.within.high))
+    ruled_out = "" if nearest > margin else " not"
+    return f"A {what} of less than {text}, the margin, is{ruled_out} ruled out."
 
 
 def _capital(text: str) -> str:

@@ -13,7 +13,9 @@ from selftune.evaluate.statistics.interval import CONFIDENCE, Interval
 from selftune.evaluate.statistics.shares import score_bounds
 
 Method = Literal["percentile", "expanded", "bca"]
-DRAWS = 2000
+_DRAWS, _LEAST_DRAWS = 2000, 1000
+_WORK = 10**8
+"""Numbers that are drawn at most, before fewer draws are made: 100,000 items are drawn 1,000 times."""
 _BLOCK = 1 << 20
 """Numbers drawn at once: memory stays flat, however many items there are."""
 
@@ -87,12 +89,13 @@ def _draw_means(sums: Numbers, sizes: Numbers, random: np.random.Generator) -> N
         kinds, counts = np.unique(sums, return_counts=True)
         if len(kinds) <= n // 4:
             # Few different values: how often each is drawn tells the mean, and is quicker.
-            drawn = random.multinomial(n, counts / n, DRAWS)
+            drawn = random.multinomial(n, counts / n, _DRAWS)
             return np.asarray(drawn @ kinds / n, np.float64)
     means = []
+    draws = min(_DRAWS, max(_LEAST_DRAWS, _WORK // n))
     step = max(1, _BLOCK // n)
-    for start in range(0, DRAWS, step):
-        picked = random.integers(0, n, (min(step, DRAWS - start), n))
+    for start in range(0, draws, step):
+        picked = random.integers(0, n, (min(step, draws - start), n))
         means.append(sums[picked].sum(1) / sizes[picked].sum(1))
     return np.concatenate(means)
 

@@ -28,7 +28,9 @@ from selftune.evaluate.statistics.interval import (
 
 _MOST_ENUMERATED = 16
 """Items whose signs are flipped in every way, 65,536 of them; more are drawn."""
-_FLIPS = 10_000
+_FLIPS, _LEAST_FLIPS = 10_000, 1000
+_WORK = 10**8
+"""Signs that are drawn at most, before fewer flips are: 100,000 items are flipped 1,000 times."""
 _BLOCK = 1 << 20
 
 
@@ -136,8 +138,8 @@ def sign_flip(
     """Return the two-sided p-value of the permutation test on paired scores.
 
     If the two models were the same, each item's difference could as well have had the other sign;
-    with groups, each group's. All flips are tried for up to 16 items that differ, 10,000 drawn
-    ones above, with the observed one counted (Phipson and Smyth 2010), so it is never 0.
+    with groups, each group's. All flips are tried for up to 16 items that differ; above, up to 10,000 are
+    drawn, and fewer for more than 10,000 kinds of differences, with the observed one counted (Phipson and Smyth 2010), so it is never 0.
 
     Raises:
         InvalidInput: the items are not the same, or there are none.
@@ -150,7 +152,7 @@ def sign_flip(
     if len(moved) <= _MOST_ENUMERATED:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(moved))))
         return float((np.abs(signs @ moved) >= least).mean())
-    return (1 + _drawn_as_far(moved, least, random)) / (1 + _FLIPS)
+    return _drawn(moved, least, random)
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -164,14 +166,16 @@ def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
     return [b - a for a, b in zip(first, second, strict=True)]
 
 
-def _drawn_as_far(moved: Numbers, least: float, random: np.random.Generator) -> int:
+def _drawn(moved: Numbers, least: float, random: np.random.Generator) -> float:
+    """Return the share of drawn flips, and of the observed one, whose sum is as far from 0."""
     kinds, counts = np.unique(moved, return_counts=True)
-    count, step = 0, max(1, _BLOCK // len(kinds))
-    for start in range(0, _FLIPS, step):
+    flips = min(_FLIPS, max(_LEAST_FLIPS, _WORK // len(kinds)))
+    count, step = 1, max(1, _BLOCK // len(kinds))
+    for start in range(0, flips, step):
         # Of equal differences, only how many stay up matters.
-        up = random.binomial(counts, 0.5, (min(step, _FLIPS - start), len(kinds)))
+        up = random.binomial(counts, 0.5, (min(step, flips - start), len(kinds)))
         count += int((np.abs((2 * up - counts) @ kinds) >= least).sum())
-    return count
+    return count / (1 + flips)
 
 
 def _discordant(only_first: int, only_second: int) -> tuple[int, int]:
