@@ -112,6 +112,16 @@ def test_what_cannot_be_judged_is_errored_and_not_zero(grader: dict[str, Any], r
     assert reason in str(found.reason)
 
 
+def test_a_number_that_has_no_such_error_is_errored() -> None:
+    for grader, item, output in (
+        (PRICE | {"measure": "relative"}, {"price": 0}, "5"),
+        (PRICE | {"measure": "squared_log"}, {"price": -3}, "5"),
+        (PRICE, {"price": 3}, "9" * 400),
+    ):
+        found = guarded(build_scorer(grader), item, sample_of(output))
+        assert (found.status, found.value) == ("errored", None)
+
+
 def test_the_flag_says_why_there_is_no_score() -> None:
     def fault(grader: dict[str, Any]) -> str | None:
         return guarded(build_scorer(grader), ITEM, sample_of("none")).fault

@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from selftune.core.records import Record
-from selftune.evaluate import inside
 from selftune.evaluate.scorer import Graded, errored
 
 _PACKAGES = "/packages"
 _PROGRAM = "/grader.py"
+_INSIDE = Path(__file__).with_name("inside.py")
 _MOST_ANSWER_BYTES = 64 * 1024
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 _SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
 """So many sandboxes at a time: each may take all the memory that its limit allows."""
+_NOBODY = "65534"
 _MIB = 1024 * 1024
 
 
@@ -111,20 +112,12 @@ def _command(bubblewrap: str, limits: Limits) -> list[str]:
     return [
         bubblewrap,
         *("--unshare-all", "--unshare-user", "--disable-userns", "--as-pid-1"),
-        *(
-            "--die-with-parent",
-            "--new-session",
-            "--cap-drop",
-            "ALL",
-            "--uid",
-            "65534",
-            "--gid",
-            "65534",
-        ),
+        *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+        *("--uid", _NOBODY, "--gid", _NOBODY),
         *("--clearenv", "--setenv", "OPENBLAS_NUM_THREADS", "1", "--hostname", "grader"),
         *shared,
         *("--ro-bind", sysconfig.get_path("purelib"), _PACKAGES),
-        *("--ro-bind", inside.__file__, _PROGRAM),
+        *("--ro-bind", str(_INSIDE), _PROGRAM),
         *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
         *("--size", str(limits.disk_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),
         *("--remount-ro", "/"),

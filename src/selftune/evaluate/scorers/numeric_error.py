@@ -60,4 +60,5 @@ def _measured(measure: str, guess: float, truth: float) -> float:
 def parse(text: str) -> float | None:
     """Return the first number of a text; thousands separators and a currency sign may be there."""
     found = _NUMBER.search(text)
-    return float(found[0].replace(",", "")) if found else None
+    number = float(found[0].replace(",", "")) if found else math.inf
+    return number if math.isfinite(number) else None
