@@ -14,7 +14,9 @@ ITEM = {
     "keywords": ["15%", "Director"],
     "price": 40.0,
     "link": "https://a.example/x",
-} | {"intent": "refund"}
+    "intent": "refund",
+    "weights": [3, 1],
+}
 
 
 CHECK = {"type": "string_check", "reference": "{{ item.label }}"}
@@ -41,6 +43,19 @@ HALVES = {
         ({"type": "keyword_coverage"}, "The director", 1.0, True),
         ({"type": "keyword_coverage"}, "nobody", 0.0, False),
         ({"type": "keyword_coverage", "steps": [[0.6, 1.0], [0.5, 0.7]]}, "15%", 0.7, False),
+        ({"type": "keyword_coverage", "steps": [[0.1, 0.2], [0.5, 0.6]]}, "15%", 0.6, False),
+        (
+            {"type": "keyword_coverage", "weights": "weights", "steps": [[0.7, 0.9]]},
+            "15%",
+            0.9,
+            False,
+        ),
+        (
+            {"type": "keyword_coverage", "steps": [[0.5, 0.6]], "pass_credit": 0.6},
+            "15%",
+            0.6,
+            True,
+        ),
         ({"type": "starts_with", "phrase": "Hello"}, "Hello there", 1.0, True),
         (
             {"type": "contains_link", "link": "{{ item.link }}"},
@@ -94,6 +109,7 @@ def test_a_scorer_judges(grader: dict[str, Any], output: str, value: float, pass
         ({"type": "string_check", "reference": "{{ item.nothing }}"}, "cannot be filled"),
         ({"type": "numeric_error", "reference": "{{ item.price }}"}, "no number"),
         ({"type": "keyword_coverage", "keywords": "nothing"}, "no list 'nothing'"),
+        ({"type": "keyword_coverage", "weights": "keywords"}, "2 numbers above 0"),
         (LABEL | {"reference": "{{ item.label }}"}, "not one of the labels"),
         (CHECK | {"input": "{{ sample.output_json.a }}"}, "no attribute 'output_json'"),
         (HALVES | {"calculate_output": "same / 0"}, "no value"),
