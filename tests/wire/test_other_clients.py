@@ -27,6 +27,7 @@ SDK_FILES = (
     "fine_tuning/test_jobs.py",
     "fine_tuning/jobs",
     "fine_tuning/checkpoints",
+    "fine_tuning/alpha",
     "chat/test_completions.py",
 )
 LEAST_SHARE = 0.98
