@@ -139,6 +139,20 @@ def test_a_count_that_cannot_be_is_refused(successes: int, n: int) -> None:
         paired_shares(successes, 7, n)
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_a_confidence_that_cannot_be_is_refused(confidence: float) -> None:
+    with pytest.raises(InvalidInput, match="The confidence"):
+        wilson(1, 2, confidence=confidence)
+    with pytest.raises(InvalidInput, match="The confidence"):
+        clopper_pearson(1, 2, confidence=confidence)
+    with pytest.raises(InvalidInput, match="The confidence"):
+        paired_shares(0, 1, 2, confidence=confidence)
+    with pytest.raises(InvalidInput, match="The confidence"):
+        bootstrap_mean([1.0, 2.0], random(), confidence=confidence)
+    with pytest.raises(InvalidInput, match="The confidence"):
+        clustered_mean([1.0, 2.0], confidence=confidence)
+
+
 @given(st.integers(1, 400), st.data())
 def test_a_share_is_never_certain(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))

@@ -8,7 +8,12 @@ import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.evaluate.statistics.clusters import Groups, Numbers, cluster_sums
-from selftune.evaluate.statistics.distributions import NORMAL, normal_point, student_point
+from selftune.evaluate.statistics.distributions import (
+    NORMAL,
+    normal_point,
+    student_point,
+    two_sided_point,
+)
 from selftune.evaluate.statistics.interval import CONFIDENCE, Interval
 from selftune.evaluate.statistics.shares import score_bounds
 
@@ -105,7 +110,7 @@ def _quantiles(
 ) -> tuple[float, float]:
     """Return the bounds that the sorted means of all draws give."""
     n = len(clusters[0])
-    z = -normal_point((1 - confidence) / 2)
+    z = two_sided_point(confidence)
     if method != "percentile":
         z = math.sqrt(n / (n - 1)) * student_point((1 + confidence) / 2, n - 1)
     bias, skew = _bias_and_skew(means, *clusters) if method == "bca" else (0.0, 0.0)

@@ -14,6 +14,7 @@ from selftune.evaluate.statistics.distributions import student_point
 from selftune.evaluate.statistics.interval import (
     CONFIDENCE,
     Interval,
+    need_fraction,
     need_same_items,
     need_some,
 )
@@ -74,6 +75,7 @@ def clustered_mean(
         InvalidInput: there are fewer than two groups, or no two groups differ.
 
     """
+    need_fraction(confidence, "The confidence")
     error = standard_error(values, groups)
     if error == 0:
         raise InvalidInput(

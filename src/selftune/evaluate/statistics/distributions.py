@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
+from selftune.evaluate.statistics.interval import need_fraction
+
 NORMAL = NormalDist()
 _TINY = 1e-300
 _CLOSE = 1e-15
@@ -20,7 +22,13 @@ def normal_point(share: float) -> float:
 
 
 def two_sided_point(confidence: float) -> float:
-    """Return how many standard errors reach from the middle to the bounds of an interval."""
+    """Return how many standard errors reach from the middle to the bounds of an interval.
+
+    Raises:
+        InvalidInput: the confidence is not between 0 and 1.
+
+    """
+    need_fraction(confidence, "The confidence")
     return NORMAL.inv_cdf((1 + confidence) / 2)
 
 

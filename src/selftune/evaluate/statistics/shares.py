@@ -13,6 +13,7 @@ from selftune.evaluate.statistics.interval import (
     CONFIDENCE,
     Interval,
     need_count,
+    need_fraction,
     need_same_items,
     need_some,
 )
@@ -36,6 +37,7 @@ def clopper_pearson(successes: int, n: int, *, confidence: float = CONFIDENCE) -
     """
     need_some(n)
     need_count(successes, n, "The number of successes")
+    need_fraction(confidence, "The confidence")
     tail = (1 - confidence) / 2
     k, low, high = successes, 0.0, 1.0
     if k > 0:
