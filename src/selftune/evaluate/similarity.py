@@ -111,10 +111,7 @@ def meteor(output: str, reference: str) -> float:
         return 0.0
     precision, recall = len(pairs) / len(said), len(pairs) / len(wanted)
     mean = precision * recall / (_METEOR_ALPHA * precision + (1 - _METEOR_ALPHA) * recall)
-    breaks = sum(
-        (here + 1, there + 1) != after
-        for (here, there), after in pairwise(pairs)
-    )
+    breaks = sum((here + 1, there + 1) != after for (here, there), after in pairwise(pairs))
     penalty = _METEOR_GAMMA * math.pow((breaks + 1) / len(pairs), _METEOR_BETA)
     return mean * (1 - penalty)
 
