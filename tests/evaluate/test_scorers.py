@@ -107,7 +107,6 @@ def test_a_scorer_judges(grader: dict[str, Any], output: str, value: float, pass
     ("grader", "reason"),
     [
         ({"type": "string_check", "reference": "{{ item.nothing }}"}, "cannot be filled"),
-        ({"type": "numeric_error", "reference": "{{ item.price }}"}, "no number"),
         ({"type": "keyword_coverage", "keywords": "nothing"}, "no list 'nothing'"),
         ({"type": "keyword_coverage", "weights": "keywords"}, "2 numbers above 0"),
         (LABEL | {"reference": "{{ item.label }}"}, "not one of the labels"),
@@ -132,7 +131,6 @@ def test_a_number_that_has_no_such_error_is_errored() -> None:
     for grader, item, output in (
         (PRICE | {"measure": "relative"}, {"price": 0}, "5"),
         (PRICE | {"measure": "squared_log"}, {"price": -3}, "5"),
-        (PRICE, {"price": 3}, "9" * 400),
     ):
         found = guarded(build_scorer(grader), item, sample_of(output))
         assert (found.status, found.value) == ("errored", None)
@@ -242,3 +240,12 @@ def test_a_template_reaches_nothing_behind_a_value() -> None:
         build_scorer({"type": "string_check", "reference": attack}), ITEM, {"output_text": ""}
     )
     assert found.status == "errored"
+
+
+def test_an_answer_without_a_number_is_wrong_and_has_no_error() -> None:
+    judge = build_scorer({"type": "numeric_error", "reference": "{{ item.price }}"})
+    for output in ("none", "9" * 400):  # the second is infinite
+        found = guarded(judge, ITEM, {"output_text": output})
+        assert (found.status, found.passed, found.credit) == ("scored", False, 0.0)
+        assert found.value is None
+        assert found.reason == "the answer has no number"

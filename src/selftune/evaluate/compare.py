@@ -99,14 +99,15 @@ class Comparison(Record):
 
 def summarize(items: tuple[Item, ...], run: EvalRun) -> Summary:
     """Return one model's figures."""
-    scored = [answer for answer in run.answers if answer.value is not None]
+    scored = [answer for answer in run.answers if answer.status == "scored"]
+    measured = [answer for answer in scored if answer.value is not None]
     seconds = [answer.seconds for answer in run.answers]
     weights = {item.index: item.weight for item in items}
-    values = [answer.value for answer in scored if answer.value is not None]
+    values = [answer.value for answer in measured if answer.value is not None]
     return Summary(
         model=run.model,
         accuracy=_share(scored),
-        score=_mean(scored, values),
+        score=_mean(measured, values),
         mean_score=float(np.mean(values)) if values else None,
         points=sum(weights[a.index] * a.credit for a in scored),
         most_points=sum(weights.values()),
@@ -117,7 +118,7 @@ def summarize(items: tuple[Item, ...], run: EvalRun) -> Summary:
         categories={
             name: share
             for name, group in by_category(items, run).items()
-            if (share := _share([a for a in group if a.value is not None])) is not None
+            if (share := _share([a for a in group if a.status == "scored"])) is not None
         },
     )
 
@@ -135,7 +136,7 @@ def compare(
 
     """
     both = _paired(base, tuned)
-    pairs = [pair for pair in both if all(answer.value is not None for answer in pair)]
+    pairs = [pair for pair in both if all(answer.status == "scored" for answer in pair)]
     only_base, only_tuned = _flipped(pairs)
     found = None
     if pairs:
@@ -179,6 +180,7 @@ def _flipped(pairs: Sequence[Pair]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _score_evidence(pairs: Sequence[Pair], policy: Policy) -> Evidence | None:
     """Return what graded scores say; None where they are only passed or not, or all the same."""
+    pairs = [pair for pair in pairs if all(answer.value is not None for answer in pair)]
     first = [a.value for a, _ in pairs if a.value is not None]
     second = [b.value for _, b in pairs if b.value is not None]
     if all(answer.value == float(answer.passed) for pair in pairs for answer in pair):
@@ -191,7 +193,7 @@ def _score_evidence(pairs: Sequence[Pair], policy: Policy) -> Evidence | None:
 def _categories(items: Sequence[Item], both: Sequence[Pair]) -> tuple[CategoryDifference, ...]:
     groups: dict[str, list[Pair]] = {}
     for item, pair in zip(items, both, strict=True):
-        if item.category is not None and all(answer.value is not None for answer in pair):
+        if item.category is not None and all(answer.status == "scored" for answer in pair):
             groups.setdefault(item.category, []).append(pair)
     flipped = [_flipped(pairs) for pairs in groups.values()]
     counts = [(len(only_base), len(only_tuned)) for only_base, only_tuned in flipped]

@@ -42,7 +42,9 @@ def build(params: Params) -> Scorer:
         if truth is None:
             raise InvalidInput(f"the reference {params.reference!r} has no number")
         if guess is None:
-            return Scored(status="errored", reason="the answer has no number")
+            # A wrong answer, not a failure to judge it; of its error nothing can be said.
+            reason = "the answer has no number"
+            return Scored(status="scored", credit=0.0, passed=False, reason=reason)
         error = abs(guess - truth)
         good = error <= params.pass_absolute or error <= params.pass_relative * abs(truth)
         value = _measured(params.measure, guess, truth)
