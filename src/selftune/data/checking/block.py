@@ -126,8 +126,7 @@ def block_of_lines(data: bytes, first: int, reader: Reader) -> tuple[Block, list
     accepted = {at: row for at, row in found.items() if row is not None}
     rows = (_line(lines[at], first + at) for at in rest if at not in accepted)
     rich, problems = block_of_rows(rows, reader)
-    blocks = [_plain_block(first, flat, reader), _calling_block(first, accepted, reader), rich]
-    return _join([block for block in blocks if block.lines] or blocks[:1]), problems
+    return _join(_typed_block(first, flat, accepted, reader), rich), problems
 
 
 def block_of_rows(rows: Iterable[Line], reader: Reader) -> tuple[Block, list[Problem]]:
@@ -190,22 +189,21 @@ def _ends(rows: Sequence[Sequence[Any]]) -> Integers:
     return ends
 
 
-def _plain_block(first: int, flat: _Flat, reader: Reader) -> Block:
-    positions, ends, roles, texts = flat
-    tokens = _tokens(reader.count(texts, roles), ends)
-    return Block([first + at for at in positions], ends, roles, texts, tokens, {})
-
-
-def _calling_block(first: int, rows: dict[int, Accepted], reader: Reader) -> Block:
-    if not rows:
-        return _rich_block([], [], reader)
-    ends = _ends([row.texts for row in rows.values()])
-    roles = np.asarray([code for row in rows.values() for code in row.roles], np.uint8)
-    texts = [text for row in rows.values() for text in row.texts]
-    tokens = _tokens(reader.count(texts, roles), ends)
-    tokens += np.asarray([row.extra_tokens for row in rows.values()], np.int64)
-    beside = {at: row.beside for at, row in enumerate(rows.values()) if row.beside}
-    return Block([first + at for at in rows], ends, roles, texts, tokens, beside)
+def _typed_block(first: int, flat: _Flat, calling: dict[int, Accepted], reader: Reader) -> Block:
+    """Return plain and calling rows as a block; their tokens are counted all at once."""
+    lines, texts = [first + at for at in [*flat.positions, *calling]], flat.texts
+    ends, roles, beside = flat.ends, flat.roles, dict[int, str]()
+    extra = np.zeros(len(lines), np.int64)
+    if calling:
+        rows, plain = list(calling.values()), len(flat.positions)
+        ends = np.concatenate([ends, len(texts) + _ends([row.texts for row in rows])])
+        codes = [code for row in rows for code in row.roles]
+        roles = np.concatenate([roles, np.asarray(codes, np.uint8)])
+        texts = [*texts, *(text for row in rows for text in row.texts)]
+        extra[plain:] = [row.extra_tokens for row in rows]
+        beside = {plain + at: row.beside for at, row in enumerate(rows) if row.beside}
+    tokens = _tokens(reader.count(texts, roles), ends) + extra
+    return Block(lines, ends, roles, texts, tokens, beside)
 
 
 def _tokens(counts: Integers, ends: Integers) -> Integers:
@@ -258,17 +256,15 @@ def _beside(row: Row, method: Method) -> str:
         return repr(sorted(others.items()))
 
 
-def _join(blocks: Sequence[Block]) -> Block:
-    if len(blocks) == 1:
-        return blocks[0]
-    rows = np.cumsum([0, *(len(block.lines) for block in blocks)]).tolist()
-    texts = np.cumsum([0, *(len(block.texts) for block in blocks)]).tolist()
-    together = list(zip(blocks, rows, texts, strict=False))
+def _join(block: Block, other: Block) -> Block:
+    if not other.lines:
+        return block
+    rows, texts = len(block.lines), len(block.texts)
     return Block(
-        [line for block in blocks for line in block.lines],
-        np.concatenate([block.ends + begin for block, _, begin in together]),
-        np.concatenate([block.roles for block in blocks]),
-        [text for block in blocks for text in block.texts],
-        np.concatenate([block.tokens for block in blocks]),
-        {begin + at: said for block, begin, _ in together for at, said in block.beside.items()},
+        block.lines + other.lines,
+        np.concatenate([block.ends, texts + other.ends]),
+        np.concatenate([block.roles, other.roles]),
+        block.texts + other.texts,
+        np.concatenate([block.tokens, other.tokens]),
+        block.beside | {rows + at: said for at, said in other.beside.items()},
     )

@@ -208,6 +208,8 @@ def _is_good(row: CallingRow, names: set[str]) -> bool:
         if waiting or (is_system and has_begun) or not _is_good_turn(turn):
             return False
         has_begun = has_begun or not is_system
+        if turn.tool_calls is UNSET:
+            continue
         called = _called(turn, row, names)
         if called is None or called & known:
             return False
@@ -247,6 +249,8 @@ def _is_good_call(call: Call, names: set[str]) -> bool:
 
 
 def _keys(turn: Turn) -> int:
+    if turn.tool_calls is UNSET and turn.weight is UNSET and isinstance(turn.content, str):
+        return 2 + (turn.tool_call_id is not UNSET)  # nearly all
     present = (turn.content, turn.weight, turn.tool_calls, turn.tool_call_id)
     calls = 0 if isinstance(turn.tool_calls, UnsetType) else 5 * len(turn.tool_calls)
     return 1 + calls + sum(value is not UNSET for value in present)
