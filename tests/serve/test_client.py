@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -141,10 +142,17 @@ def test_every_sampler_answers_and_embeds_through_the_process(engine: str, tmp_p
     asyncio.run(run())
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Give a folder whose path is short, as that of temporary files usually is."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def test_a_path_too_long_for_a_socket_gets_a_short_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(short_folder))
     assert socket_path(Path("/home/a")) == Path("/home/a/serving.sock")
     long = Path("/home") / ("a" * 120)
     short = socket_path(long)
@@ -157,7 +165,8 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(
 
 
 def test_a_deep_folder_of_temporary_files_is_no_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("deep" * 30)))
-    assert len(os.fsencode(socket_path(tmp_path / ("long" * 40)))) <= 107
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(short_folder / ("deep" * 30)))
+    monkeypatch.setattr("selftune.serve.address._SYSTEM_TEMPORARY", short_folder)
+    assert socket_path(Path("/home") / ("long" * 40)).parent.parent == short_folder
