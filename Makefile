@@ -18,14 +18,14 @@ serve: $(VENV)/.runtime
 
 ## make test: every test
 test: $(VENV)/.dev clients
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ## make check: everything that CI runs
 check: static test
 
 ## make check-fast: what to run before each commit, under two minutes
 check-fast: static
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 static: $(VENV)/.dev
 	$(BIN)/ruff format --check .
