@@ -19,9 +19,9 @@ from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
 from selftune.data.sources.source import located
 from selftune.evaluate.compare import compare
-from selftune.evaluate.items import to_items
+from selftune.evaluate.items import Item, to_items
 from selftune.evaluate.report import Report
-from selftune.evaluate.run import EvalRun, EvalTask, Item, evaluate
+from selftune.evaluate.run import EvalRun, EvalTask, evaluate
 from selftune.jobs.events import NewEvent, append_events, events_since
 from selftune.jobs.queue import Lease, fenced, move, update_state
 from selftune.models.sampler import Sampling

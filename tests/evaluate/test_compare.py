@@ -12,7 +12,8 @@ import pytest
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Scored
 from selftune.evaluate.compare import Comparison, compare
-from selftune.evaluate.run import Answered, EvalRun, Item
+from selftune.evaluate.items import Item
+from selftune.evaluate.run import Answered, EvalRun
 from selftune.evaluate.verdict import (
     Policy,
     Verdict,
@@ -54,7 +55,7 @@ def compared(
     base: list[float | None], tuned: list[float | None], categories: str | None = None
 ) -> Comparison:
     items = tuple(
-        Item(index=at, item={}, messages=(), category=categories[at - 1] if categories else None)
+        Item(index=at, id=str(at), item={}, category=categories[at - 1] if categories else None)
         for at in range(1, len(base) + 1)
     )
     return compare(items, answers(base), answers(tuned))
@@ -243,7 +244,7 @@ def test_runs_of_other_questions_are_not_compared() -> None:
 def test_a_gain_without_certain_size_in_dollars_is_no_certainty_either() -> None:
     base = answers([40.0, 50.0, 40.0], passing=math.inf)
     tuned = answers([30.0, 40.0, 30.0], passing=math.inf)
-    items = tuple(Item(index=at, item={}, messages=()) for at in (1, 2, 3))
+    items = tuple(Item(index=at, id=str(at), item={}) for at in (1, 2, 3))
     found = compare(items, base, tuned)
     assert found.score is None
     assert found.tuned.mean_score == pytest.approx(100 / 3)

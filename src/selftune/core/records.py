@@ -192,6 +192,8 @@ class Usage(Record):
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Tokens of the prompt that the endpoint had read before, and bills as cached."""
 
     @property
     def total_tokens(self) -> int:

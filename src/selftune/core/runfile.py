@@ -2,12 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Hyperparameters, Record
+
+T = TypeVar("T", bound=Record)
 
 
 class Template(Record):
@@ -52,6 +54,14 @@ class EvaluationSection(Record):
     """Field of the item that names its category."""
     weight: str | None = None
     """Field of the item that says how many points it is worth."""
+    group: str | None = None
+    """Field of the item that names what it belongs to: items of one group are not independent."""
+    id: str | None = None
+    """Field of the item that names it; absent, its content does."""
+    samples: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How often each question is asked."""
+    seed: int | None = 0
+    """Seed of the first sample; the next ones count on. None: the endpoint decides."""
     graders: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
 
 
@@ -67,14 +77,19 @@ class RunFile(Record):
 
 
 def load_run_file(path: Path) -> RunFile:
-    """Read a run file.
+    """Read a run file; raises what `load_toml` raises."""
+    return load_toml(path, RunFile)
+
+
+def load_toml(path: Path, kind: type[T]) -> T:
+    """Read a TOML file as a record.
 
     Raises:
         InvalidInput: it cannot be read or a key is wrong; names the file, the key and the rule.
 
     """
     try:
-        return RunFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

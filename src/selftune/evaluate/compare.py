@@ -6,7 +6,8 @@ import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.evaluate.run import Answered, EvalRun, Item, by_category
+from selftune.evaluate.items import Item
+from selftune.evaluate.run import Answered, EvalRun, by_category
 from selftune.evaluate.statistics import (
     Interval,
     bootstrap_mean,

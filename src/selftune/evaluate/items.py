@@ -3,12 +3,32 @@
 from collections.abc import Sequence
 from typing import Any
 
+from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
 from selftune.core.runfile import EvaluationSection
 from selftune.core.templates import fill
-from selftune.evaluate.run import Item
 
 Row = dict[str, Any]
+_ID_DIGITS = 16
+
+
+class Item(Record):
+    """One question, with everything that graders may look at."""
+
+    index: int
+    """Its number, from 1."""
+    id: str
+    """The same in every round that asks it."""
+    item: dict[str, Any]
+    messages: tuple[dict[str, Any], ...] = ()
+    """What is asked; empty where the data has the answer already."""
+    given: dict[str, Any] | None = None
+    """The sample that the data has, as graders see it: it is graded, and nobody is asked."""
+    category: str | None = None
+    weight: float = 1.0
+    group: str | None = None
+    """What it belongs to; items of one group are not independent."""
 
 
 def to_items(
@@ -36,13 +56,22 @@ def _item(index: int, row: Row, section: EvaluationSection, system: Sequence[Row
         messages = (*system, prompt)
     category = _field(fields, section.category, index)
     weight = _field(fields, section.weight, index)
+    group = _field(fields, section.group, index)
+    name = _field(fields, section.id, index)
     return Item(
         index=index,
+        id=str(name) if name is not None else item_id(fields, messages),
         item=fields,
         messages=messages,
         category=None if category is None else str(category),
         weight=1.0 if weight is None else float(weight),
+        group=None if group is None else str(group),
     )
+
+
+def item_id(fields: Row, messages: Sequence[Row]) -> str:
+    """Return the name of an item that has none: what it says, shortened to 64 bits."""
+    return fingerprint([fields, list(messages)])[:_ID_DIGITS]
 
 
 def _chat(row: Row) -> tuple[Row, tuple[Row, ...]]:

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from selftune.core.records import Record
 from selftune.evaluate import plots
 from selftune.evaluate.compare import Comparison, Summary
-from selftune.evaluate.run import Answered, EvalRun, Item
+from selftune.evaluate.items import Item
+from selftune.evaluate.run import Answered, EvalRun
 from selftune.evaluate.scorers.numeric_error import parse
 from selftune.evaluate.statistics import Interval
 

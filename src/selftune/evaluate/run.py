@@ -6,18 +6,9 @@ from typing import Any
 
 from selftune.core.records import Record, Scored
 from selftune.evaluate.grading import build_scorer, sample_of
+from selftune.evaluate.items import Item
 from selftune.evaluate.scorer import guarded
 from selftune.models.sampler import Prompt, Sampler, Sampling
-
-
-class Item(Record):
-    """One question, with everything that scorers may look at."""
-
-    index: int
-    item: dict[str, Any]
-    messages: tuple[dict[str, Any], ...]
-    category: str | None = None
-    weight: float = 1.0
 
 
 class Answered(Record):

@@ -29,6 +29,19 @@ class Question(Record):
     """The request as OpenAI writes it: model, messages, and the rest."""
 
 
+class Timing(Record):
+    """How long an answer took, each kind of waiting by itself. All in seconds."""
+
+    queued: float = 0.0
+    """Ready to be sent, but too many others were on their way."""
+    retrying: float = 0.0
+    """Attempts without an answer, and the pauses after them."""
+    answering: float
+    """Of the attempt that was answered: from its last byte sent to the last byte received."""
+    first_token: float | None = None
+    """Of the same attempt: to the first token; None where the answer was not streamed."""
+
+
 class Answer(Record):
     """What became of one question."""
 
@@ -46,6 +59,8 @@ class Answer(Record):
     attempts: int = 1
     unheard: int = 0
     """Attempts that may have been paid for without an answer: the connection was cut."""
+    timing: Timing | None = None
+    """None where no answer came, or it came from a batch."""
 
 
 def question(body: dict[str, Any], sample: int = 0) -> Question:

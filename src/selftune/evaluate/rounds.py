@@ -1,0 +1,174 @@
+"""Rounds: every run of an eval, kept in a folder of its own, so that rounds can be compared.
+
+HOME/evals/NAME/responses.jsonl        every answer that was ever paid for, by its request
+HOME/evals/NAME/rounds/ID/round.json   what was asked of whom, and how it ended
+                          items.jsonl  the questions, one `Item` a line
+                          results.jsonl  the answers with their scores, one `Result` a line
+                          report.html, report.md, report.json
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from selftune.core.errors import InvalidInput, NotFound
+from selftune.core.records import Record
+from selftune.evaluate.items import Item
+from selftune.models.prices import Rates
+
+_UNSAFE = re.compile(r"[^a-z0-9]+")
+_MOST_NAME = 60
+
+
+class ArmRecord(Record):
+    """One of the models that a round asked."""
+
+    name: str
+    """How tables call it."""
+    model: str
+    place: str | None = None
+    """Address that answered, without credentials; None for a model of this machine."""
+    note: str = ""
+    """What is special about it, in words: "8 examples before each question"."""
+    rates: Rates | None = None
+    """What its tokens cost; None is unknown."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+
+
+class Totals(Record):
+    """How a round went, over all its models and graders."""
+
+    asked: int = 0
+    """Questions that were sent and answered in this run, those of graders too."""
+    reused: int = 0
+    """Answers that an earlier run had paid for."""
+    requests: int = 0
+    """Requests that were sent, repeated attempts too."""
+    unanswered: int = 0
+    errored: int = 0
+    dollars: float | None = None
+    """None where a price is not known."""
+    seconds: float = 0.0
+    """Running time, all its starts together."""
+    lag: float = 0.0
+    """How late this process was, as a share of the median latency; above 0.1 latencies are too long."""
+
+
+class Round(Record):
+    """What was asked of whom, and how it ended."""
+
+    id: str
+    eval: str
+    """Name of the eval."""
+    created_at: int
+    finished_at: int | None = None
+    status: Literal["running", "completed", "stopped"] = "running"
+    """`stopped`: by its budget, by the user, or by an endpoint; the same command goes on."""
+    reason: str = ""
+    """Why it was stopped."""
+    arms: tuple[ArmRecord, ...]
+    graders: tuple[dict[str, Any], ...]
+    samples: int = 1
+    seed: int | None = None
+    items: int
+    items_sha256: str
+    """Of the ids of all items, in order: two rounds with the same one asked the same questions."""
+    facts: dict[str, str] = Field(default_factory=dict)
+    """Whatever else the report's table shows: training rows, epochs."""
+    losses: tuple[tuple[float, float], ...] = ()
+    """Step and training loss, of the tuned model's training."""
+    totals: Totals = Totals()
+    source: str = "selftune"
+    """Who ran it: `selftune`, or the tool that it was imported from."""
+    version: str
+    """Of selftune."""
+
+
+class RoundFolder:
+    """Where one round is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def record(self) -> Path:
+        """`round.json`."""
+        return self.path / "round.json"
+
+    @property
+    def items(self) -> Path:
+        """`items.jsonl`."""
+        return self.path / "items.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """`results.jsonl`."""
+        return self.path / "results.jsonl"
+
+    def read(self) -> Round:
+        """Return the round.
+
+        Raises:
+            NotFound: there is none.
+            InvalidInput: it was damaged, or made by another version.
+
+        """
+        try:
+            return Round.model_validate_json(self.record.read_bytes())
+        except OSError as error:
+            raise NotFound(f"There is no round in {str(self.path)!r}.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{str(self.record)!r}: {where}: {first['msg']}.") from error
+
+    def write(self, found: Round) -> None:
+        """Keep the round; a reader sees the old one or the new one, whole."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        partial = self.record.with_suffix(".partial")
+        partial.write_text(found.model_dump_json(indent=1), encoding="utf-8")
+        partial.replace(self.record)
+
+    def read_items(self) -> Iterator[Item]:
+        """Yield the questions in their order."""
+        with self.items.open("rb") as file:
+            for line in file:
+                yield Item.model_validate_json(line)
+
+
+def eval_folder(home: Path, name: str) -> Path:
+    """Return the folder of an eval; the name, whatever it is, becomes a safe one."""
+    safe = _UNSAFE.sub("-", name.lower()).strip("-")[:_MOST_NAME].strip("-")
+    return home / "evals" / (safe or "unnamed")
+
+
+def list_rounds(folder: Path) -> list[RoundFolder]:
+    """Return the rounds of an eval's folder, oldest first."""
+    found = [RoundFolder(path.parent) for path in folder.glob("rounds/*/round.json")]
+    return sorted(found, key=lambda each: (each.read().created_at, each.path.name))
+
+
+def find_round(home: Path, name: str) -> RoundFolder:
+    """Return a round by its id, by its folder, or an eval's last finished one by its name.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    if Path(name).is_dir() and (Path(name) / "round.json").exists():
+        return RoundFolder(Path(name))
+    by_id = [path for path in home.glob("evals/*/rounds/*") if path.name == name]
+    if by_id:
+        return RoundFolder(by_id[0])
+    finished = [
+        each for each in list_rounds(eval_folder(home, name)) if each.read().status == "completed"
+    ]
+    if not finished:
+        raise NotFound(
+            f"No round {name!r}: give a round's id, its folder, or the name of an eval that was "
+            "run. `selftune eval history` lists them."
+        )
+    return finished[-1]
