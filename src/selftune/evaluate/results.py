@@ -104,7 +104,8 @@ class Outcomes:
     @property
     def is_scored(self) -> np.ndarray:
         """Return which rows have a score."""
-        return self.state == STATES.index("scored")
+        scored: np.ndarray = self.state == STATES.index("scored")
+        return scored
 
 
 def read_results(path: Path) -> Iterator[Result]:
