@@ -45,6 +45,7 @@ from selftune.jobs.queue import (
 )
 from selftune.jobs.states import is_terminal
 from selftune.serve.webhooks import TIMEOUT_SECONDS, deliver_due
+from selftune.store.completions import expire_completions
 from selftune.store.files import drop_unneeded_blobs, expire_files
 from selftune.store.owners import this_process
 from selftune.store.store import Store, open_store
@@ -127,6 +128,7 @@ def _deliver(store: Store, stop: threading.Event) -> None:
 def _clean(store: Store) -> None:
     """Remove what is over or was left behind."""
     expire_files(store)
+    expire_completions(store)
     expire_uploads(store)
     drop_unneeded_blobs(store)
     remove_leftovers(store)

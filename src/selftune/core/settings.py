@@ -47,6 +47,8 @@ class Settings(Record):
     """Longest running time of one job, all its attempts together; pauses do not count."""
     keep_logs_days: Annotated[int, Field(ge=0)] = 30
     """How long the log of a job is kept after its end."""
+    keep_completions_days: Annotated[int, Field(ge=1, le=36_500)] = 30
+    """How long stored chat completions and responses are kept; OpenAI keeps them for 30 days."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
     """Requests a project may send in a minute; the rate-limit headers count it down."""
     tokens_per_minute: Annotated[int, Field(ge=1)] = 100_000_000

@@ -211,6 +211,54 @@ creations = Table(
     UniqueConstraint("project_id", "idempotency_key"),
 )
 
+evals = Table(
+    "evals",
+    metadata,
+    _position(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("criteria", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Index("evals_by_project", "project_id", "position"),
+    Index("evals_by_update", "project_id", "updated_at", "position"),
+)
+
+eval_runs = Table(
+    "eval_runs",
+    metadata,
+    _position(),
+    Column("id", ForeignKey("jobs.id"), nullable=False, unique=True),
+    Column("eval_id", ForeignKey("evals.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model", String(300), nullable=False),
+    Column("data_source", Text, nullable=False),
+    Column("report_key", String(64), nullable=False),
+    Column("passed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("errored", Integer, nullable=False),
+    Column("tallies", Text, nullable=False),
+    Index("eval_runs_by_eval", "eval_id", "position"),
+)
+
+eval_output_items = Table(
+    "eval_output_items",
+    metadata,
+    _position(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("run_id", ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(8), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    UniqueConstraint("run_id", "number"),
+    Index("output_items_by_run", "run_id", "position"),
+    Index("output_items_by_status", "run_id", "status", "position"),
+)
+
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
@@ -232,4 +280,33 @@ webhook_deliveries = Table(
     Column("next_attempt_at", Float),
     Column("delivered_at", BigInteger),
     Index("deliveries_due", "next_attempt_at"),
+)
+
+completions = Table(
+    "completions",
+    metadata,
+    _position(),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("model", String(300), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("temperature", Float),
+    Column("top_p", Float),
+    Column("user", Text),
+    Column("messages", Text, nullable=False),
+    Column("choices", Text, nullable=False),
+    Column("usage", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Index("completions_by_project", "project_id", "kind", "position"),
+    Index("completions_by_age", "created_at"),
+)
+
+completion_metadata = Table(
+    "completion_metadata",
+    metadata,
+    Column("completion_id", ForeignKey("completions.id"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(512), nullable=False),
+    Index("completion_metadata_by_value", "key", "value"),
 )
