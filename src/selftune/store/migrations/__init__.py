@@ -1,4 +1,4 @@
 """Alembic migrations, shipped with the package and run when the store is opened."""
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision; a test compares it with the scripts in `versions`."""
