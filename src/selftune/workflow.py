@@ -90,7 +90,7 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
         evaluation = evaluation.model_copy(update=shown)
     training = [chats[at] for at in parts.train]
     asked = [rows[at] for at in parts.test] if tests is None else tests
-    items = to_items(asked, evaluation, shared_system(training))
+    items = tuple(to_items(asked, evaluation, shared_system(training)))
     return Prepared(
         training=tuple(training),
         validation=tuple(chats[at] for at in parts.validation),

@@ -10,6 +10,7 @@ SelftuneError
 ├── NotFound                the named object does not exist in this project
 ├── Conflict                the object is in a state that does not allow this
 ├── LimitExceeded           too many requests or objects
+├── BudgetSpent             a run used what it may use; what it found is kept
 ├── Unavailable             a part of selftune is not ready; the same call may work later
 ├── MissingExtra            an optional dependency is not installed
 ├── JobFailed               the job cannot succeed: bad data, a broken model
@@ -73,6 +74,10 @@ class Conflict(SelftuneError):
 
 class LimitExceeded(SelftuneError):
     """Too many requests or objects."""
+
+
+class BudgetSpent(SelftuneError):
+    """A run used what it may use; what it found is kept."""
 
 
 class Unavailable(SelftuneError):

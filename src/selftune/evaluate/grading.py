@@ -41,6 +41,12 @@ def build_scorer(grader: dict[str, Any], means: Means = NO_MEANS) -> Scorer:
     return scorer
 
 
+def waits(grader: dict[str, Any]) -> bool:
+    """Return whether a grader asks a model, makes vectors or runs a program: it needs a thread."""
+    plugin = plugins.load(scorers, str(grader.get("type")))
+    return hasattr(plugin, "build_with") or bool(getattr(plugin, "WAITS", False))
+
+
 def sample_of(text: str) -> dict[str, Any]:
     """Return what templates call `sample`; `output_json` is there where the text is JSON."""
     message = {"role": "assistant", "content": text}

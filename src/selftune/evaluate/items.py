@@ -1,6 +1,6 @@
 """Test rows -> items to ask: chats without their answer, or fields with a prompt template."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from selftune.core.canonical import fingerprint
@@ -32,28 +32,69 @@ class Item(Record):
 
 
 def to_items(
-    rows: Sequence[Row], section: EvaluationSection, system: Sequence[Row]
-) -> tuple[Item, ...]:
-    """Return one item for each row; `system` stands before prompts that are made here.
+    rows: Iterable[Row], section: EvaluationSection, system: Sequence[Row] = ()
+) -> Iterator[Item]:
+    """Yield one item for each row; `system` stands before prompts that are made here.
 
     Raises:
-        InvalidInput: a row has no chat and there is no prompt template, or a field is missing.
+        InvalidInput: a row has no chat and there is no prompt template, a field is missing, or two
+            rows name themselves alike.
 
     """
     if section.system is not None:
         system = [{"role": "system", "content": section.system}]
-    return tuple(_item(index, row, section, system) for index, row in enumerate(rows, start=1))
+    yield from _distinct(
+        (_asked(i, row, section, system) for i, row in enumerate(rows, 1)), section
+    )
 
 
-def _item(index: int, row: Row, section: EvaluationSection, system: Sequence[Row]) -> Item:
-    fields, messages = _chat(row) if isinstance(row.get("messages"), list) else (_fields(row), None)
-    if messages is None:
-        if section.prompt is None:
+def given_items(rows: Iterable[Row], section: EvaluationSection) -> Iterator[Item]:
+    """Yield one item for each row that has its answer: `{"item": …, "sample": {"output_text": …}}`.
+
+    Raises:
+        InvalidInput: a row has no sample, or what `to_items` raises it for.
+
+    """
+    yield from _distinct((_given(i, row, section) for i, row in enumerate(rows, 1)), section)
+
+
+def _distinct(items: Iterator[Item], section: EvaluationSection) -> Iterator[Item]:
+    """Yield items with different ids."""
+    seen: dict[str, int] = {}
+    for item in items:
+        again = seen[item.id] = seen.get(item.id, 0) + 1
+        if again > 1 and section.id is not None:
             raise InvalidInput(
-                f"Test row {index} is not a chat: say in evaluation.prompt what to ask."
+                f"Test row {item.index} is named {item.id!r} as an earlier one is: names in the "
+                f"field {section.id!r} must differ."
             )
-        prompt = {"role": "user", "content": fill(section.prompt, fields)}
-        messages = (*system, prompt)
+        yield item if again == 1 else item.model_copy(update={"id": f"{item.id}-{again}"})
+
+
+def _asked(index: int, row: Row, section: EvaluationSection, system: Sequence[Row]) -> Item:
+    if isinstance(row.get("messages"), list):
+        return _made(index, *_chat(row), section)
+    fields = _fields(row)
+    if section.prompt is None:
+        raise InvalidInput(f"Test row {index} is not a chat: say in evaluation.prompt what to ask.")
+    prompt = {"role": "user", "content": fill(section.prompt, fields)}
+    return _made(index, fields, (*system, prompt), section)
+
+
+def _given(index: int, row: Row, section: EvaluationSection) -> Item:
+    sample = row.get("sample")
+    if isinstance(sample, str):
+        sample = {"output_text": sample}
+    if not isinstance(sample, dict):
+        raise InvalidInput(
+            f"Test row {index} has no 'sample' with an 'output_text', and no model is named to ask: "
+            "name one, or give every row its answer."
+        )
+    fields = {name: value for name, value in _fields(row).items() if name != "sample"}
+    return _made(index, fields, (), section).model_copy(update={"given": sample})
+
+
+def _made(index: int, fields: Row, messages: tuple[Row, ...], section: EvaluationSection) -> Item:
     category = _field(fields, section.category, index)
     weight = _field(fields, section.weight, index)
     group = _field(fields, section.group, index)

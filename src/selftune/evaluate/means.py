@@ -44,7 +44,8 @@ def _no_model(_asked: Asked) -> Reply:
     raise Unavailable("This grader asks a model, and none is at hand here.")
 
 
-def _no_vectors(_texts: Sequence[str]) -> Sequence[Sequence[float]]:
+def no_vectors(_texts: Sequence[str]) -> Sequence[Sequence[float]]:
+    """Refuse: there is nothing to make vectors with."""
     raise Unavailable("This grader compares vectors, and no embedding model is at hand here.")
 
 
@@ -53,7 +54,7 @@ class Means:
     """How to ask a model and how to embed texts. Each may raise a `SelftuneError`."""
 
     ask: Ask = _no_model
-    embed: Embed = _no_vectors
+    embed: Embed = no_vectors
 
 
 NO_MEANS = Means()

@@ -7,14 +7,16 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 from pydantic import Field
 
 from selftune.core.records import Record, Usage
 from selftune.evaluate.scorer import Graded
 from selftune.models.answers import Timing
+
+if TYPE_CHECKING:  # a run of an eval starts without it
+    import numpy as np
 
 State = Literal["scored", "errored", "skipped", "unanswered"]
 """`errored`: there is an answer, and a grader could not judge it. `unanswered`: no answer came.
@@ -78,31 +80,31 @@ class Outcomes:
     """All results of one arm, as columns of one length, ordered by item, then sample."""
 
     arm: str
-    index: np.ndarray
+    index: "np.ndarray"
     """The item's number, int32."""
-    sample: np.ndarray
+    sample: "np.ndarray"
     """int32."""
-    state: np.ndarray
+    state: "np.ndarray"
     """Position in `STATES`, int8."""
-    passed: np.ndarray
+    passed: "np.ndarray"
     """bool; False where there is no score."""
-    value: np.ndarray
+    value: "np.ndarray"
     """float64; nan where there is no score."""
-    credit: np.ndarray
+    credit: "np.ndarray"
     """float64; nan where there is no score."""
-    prompt_tokens: np.ndarray
+    prompt_tokens: "np.ndarray"
     """int32; -1 is unknown."""
-    completion_tokens: np.ndarray
+    completion_tokens: "np.ndarray"
     """int32; -1 is unknown."""
-    cached_tokens: np.ndarray
+    cached_tokens: "np.ndarray"
     """int32; -1 is unknown."""
-    seconds: np.ndarray
+    seconds: "np.ndarray"
     """float64, of the attempt that was answered; nan is unknown."""
-    first_token_seconds: np.ndarray
+    first_token_seconds: "np.ndarray"
     """float64; nan is unknown."""
 
     @property
-    def is_scored(self) -> np.ndarray:
+    def is_scored(self) -> "np.ndarray":
         """Return which rows have a score."""
         scored: np.ndarray = self.state == STATES.index("scored")
         return scored
@@ -147,6 +149,8 @@ class _Columns:
         self._passed.append(result.passed)
 
     def done(self, arm: str) -> Outcomes:
+        import numpy as np
+
         whole = [np.frombuffer(column, np.int32) for column in self._whole]
         real = [np.frombuffer(column, np.float64) for column in self._real]
         order = np.lexsort((whole[1], whole[0]))

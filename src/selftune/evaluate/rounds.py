@@ -76,6 +76,8 @@ class Round(Record):
     items: int
     items_sha256: str
     """Of the ids of all items, in order: two rounds with the same one asked the same questions."""
+    fresh: bool = False
+    """Asked anew, whatever earlier rounds had paid for."""
     facts: dict[str, str] = Field(default_factory=dict)
     """Whatever else the report's table shows: training rows, epochs."""
     losses: tuple[tuple[float, float], ...] = ()

@@ -8,6 +8,8 @@ from selftune.core.records import Record
 from selftune.evaluate.sandbox import grade_inside
 from selftune.evaluate.scorer import Graded, Scorer
 
+WAITS = True
+"""It runs in a process of its own, so it is not quick."""
 _MOST_BYTES = 256 * 1000
 
 

@@ -1,0 +1,328 @@
+"""Ask every model every item, grade every answer, and hand over each result when it is there.
+
+Async inside, a plain function outside. An answer is written to the log of responses before it
+counts; whatever ends a run, the same run again asks only what has no answer there. Models take turns
+item by item, so that whatever slows an endpoint down meets all of them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, NamedTuple
+
+from selftune.core.errors import BudgetSpent
+from selftune.evaluate.arms import Answerer, Arm, question_for
+from selftune.evaluate.asked import asked_of, reply_of, sample_from
+from selftune.evaluate.grading import build_scorer, waits
+from selftune.evaluate.items import Item
+from selftune.evaluate.means import Asked, Means, Reply
+from selftune.evaluate.meter import Meter
+from selftune.evaluate.responses import Responses
+from selftune.evaluate.results import Result, State
+from selftune.evaluate.rounds import Totals
+from selftune.evaluate.scorer import Graded, Scorer, guarded
+from selftune.evaluate.task import GIVEN, Backing, Progress, Task
+from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
+
+_GRADING_THREADS = 32
+_UNDER_WAY = 1024
+"""Most questions that are read ahead, those that wait for another attempt or a grader included."""
+_TELL_SECONDS = 0.2
+_SYNC_SECONDS = 5.0
+_GRACE_SECONDS = 5.0
+"""How long answers that are on their way are waited for, when something broke."""
+_SPENT = (
+    "The budget is spent: the next question may cost more than is left. What was answered is kept; "
+    "the same run with a larger budget goes on."
+)
+
+
+def run_evaluation(
+    task: Task,
+    backing: Backing,
+    responses: Responses,
+    on_result: Callable[[Result], None],
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Totals:
+    """Carry a task out; return how it went. `on_result` hears results as they come, in any order.
+
+    Raises:
+        SelftuneError: no question will be answered any more, the disk is full, or a grader is none.
+            What was answered is kept.
+        BudgetSpent: the next question would cost too much; what was on its way has arrived.
+
+    """
+
+    async def run() -> Totals:
+        return await _Run(task, backing, responses, on_result, on_progress).drive()
+
+    return asyncio.run(run())
+
+
+class _Call(NamedTuple):
+    item: Item
+    arm: Arm | None
+    sample: int
+
+
+@dataclass
+class _Count:
+    done: int = 0
+    asked: int = 0
+    reused: int = 0
+    states: Counter[State] = field(default_factory=Counter)
+
+
+class _Run:
+    """One call of `run_evaluation`, made inside its loop."""
+
+    def __init__(
+        self,
+        task: Task,
+        backing: Backing,
+        responses: Responses,
+        on_result: Callable[[Result], None],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._task, self._backing, self._responses = task, backing, responses
+        self._on_result, self._on_progress = on_result, on_progress
+        self._meter = Meter(task.limits, backing.rates_of)
+        self._count, self._started = _Count(), monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._stack, self._opening = AsyncExitStack(), asyncio.Lock()
+        self._answerers: dict[tuple[str, str | None], Answerer] = {}
+        self._threads = ThreadPoolExecutor(_GRADING_THREADS, "grading")
+        self._quick, self._slow = self._scorers()
+        self._room = asyncio.Semaphore(_UNDER_WAY)
+        self._running: set[asyncio.Task[None]] = set()
+        self._planner: asyncio.Task[None] | None = None
+        self._ending: BaseException | None = None
+
+    async def drive(self) -> Totals:
+        """Open the models, ask, and wait for the last result."""
+        async with self._stack:
+            telling = asyncio.create_task(self._tell())
+            try:
+                await self._finish()
+            finally:
+                await _cancelled(telling, *self._running)
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                await asyncio.to_thread(self._responses.sync)
+                self._on_progress(self._progress())
+        return self._totals()
+
+    async def _finish(self) -> None:
+        """Plan to the end, or to what ends the run; let what is on its way arrive."""
+        self._planner = asyncio.create_task(self._plan())
+        try:
+            await self._planner
+        except asyncio.CancelledError:
+            if self._ending is None:
+                self._planner.cancel()
+                raise
+        patience = _GRACE_SECONDS if self._is_broken() else None
+        while self._running:
+            _, late = await asyncio.wait(self._running, timeout=patience)
+            patience = _GRACE_SECONDS if self._is_broken() else None
+            if late and patience is not None:
+                break
+        if self._ending is not None:
+            raise self._ending
+
+    def _is_broken(self) -> bool:
+        return self._ending is not None and not isinstance(self._ending, BudgetSpent)
+
+    async def _plan(self) -> None:
+        """Begin every call when its turn has come."""
+        for call in self._planned():
+            await self._room.acquire()
+            if call.arm is not None:
+                answerer = await self._answerer(call.arm.model, call.arm.endpoint)
+                await answerer.ready()
+            begun = self._loop.create_task(self._settle(call))
+            self._running.add(begun)
+            begun.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """Make room; an error ends the planning."""
+        self._running.discard(task)
+        self._room.release()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._ending is None:
+            self._ending = error
+            if self._planner is not None:
+                self._planner.cancel()
+
+    def _scorers(self) -> tuple[list[tuple[int, Scorer]], list[tuple[int, Scorer]]]:
+        """Return graders that only compute, and those that wait, with their places."""
+        means = Means(ask=self._ask_from_thread, embed=self._backing.embed)
+        quick: list[tuple[int, Scorer]] = []
+        slow: list[tuple[int, Scorer]] = []
+        for place, grader in enumerate(self._task.graders):
+            scorer = build_scorer(grader, means)
+            (slow if waits(grader) else quick).append((place, scorer))
+        return quick, slow
+
+    def _planned(self) -> Iterator[_Call]:
+        for item in self._task.items():
+            if item.given is not None or not self._task.arms:
+                yield _Call(item, None, 0)
+                continue
+            for sample in range(self._task.samples):
+                for arm in self._task.arms:
+                    yield _Call(item, arm, sample)
+
+    async def _settle(self, call: _Call) -> None:
+        """Bring one call to its result."""
+        if call.arm is None:
+            sample = call.item.given or {}
+            scores = await self._graded(call.item, sample)
+            result = _given(call.item, sample, scores)
+        else:
+            asked = question_for(call.arm, call.item, call.sample, self._task.seed)
+            answer, reused = await self._answered(asked, call.arm.endpoint)
+            scores = ()
+            if answer.status not in ("failed", "rejected"):
+                scores = await self._graded(call.item, sample_from(answer))
+            result = _result(call, call.arm, answer, scores, reused=reused)
+        self._count.done += 1
+        self._count.states[result.state] += 1
+        self._on_result(result)
+
+    async def _answered(self, asked: Question, endpoint: Endpoint | None) -> tuple[Answer, bool]:
+        """Return the answer to a question, and whether it was there already."""
+        known = self._responses.get(asked.key)
+        if known is not None:
+            self._count.reused += 1
+            return known, True
+        if not self._meter.allows(asked):
+            raise BudgetSpent(_SPENT)
+        answerer = await self._answerer(str(asked.body["model"]), endpoint)
+        answer = await answerer.answer(asked)
+        self._responses.add(answer)
+        self._meter.count(asked, answer)
+        self._count.asked += 1
+        return answer, False
+
+    async def _answerer(self, model: str, endpoint: Endpoint | None) -> Answerer:
+        """Return what answers for a model: one for all models of an endpoint."""
+        where = model if endpoint is None else endpoint.api_key_variable
+        key = where, None if endpoint is None else endpoint.base_url or ""
+        if key not in self._answerers:
+            async with self._opening:
+                if key not in self._answerers:
+                    opened = self._backing.open(model, endpoint)
+                    self._answerers[key] = await self._stack.enter_async_context(opened)
+        return self._answerers[key]
+
+    async def _graded(self, item: Item, sample: dict[str, Any]) -> tuple[Graded, ...]:
+        """Return what each grader says, in their order."""
+        found = {place: guarded(scorer, item.item, sample) for place, scorer in self._quick}
+        if self._slow:
+            found |= await self._loop.run_in_executor(
+                self._threads,
+                lambda: {place: guarded(each, item.item, sample) for place, each in self._slow},
+            )
+        return tuple(found[place] for place in sorted(found))
+
+    def _ask_from_thread(self, asked: Asked) -> Reply:
+        """Ask a grader's model; called in a grading thread."""
+        return asyncio.run_coroutine_threadsafe(self._ask_judge(asked), self._loop).result()
+
+    async def _ask_judge(self, asked: Asked) -> Reply:
+        question = asked_of(asked, self._backing.place(asked.model), self._task.salt)
+        answer, _ = await self._answered(question, self._backing.place(asked.model))
+        return reply_of(asked, answer)
+
+    async def _tell(self) -> None:
+        """Tell of the progress, and have the answers put on the disk itself, while the run goes on."""
+        synced = monotonic()
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            self._on_progress(self._progress())
+            if monotonic() - synced > _SYNC_SECONDS:
+                await asyncio.to_thread(self._responses.sync)
+                synced = monotonic()
+
+    def _progress(self) -> Progress:
+        count, total, seconds = self._count, self._task.calls, monotonic() - self._started
+        left = (
+            None if total is None or not count.done else seconds / count.done * (total - count.done)
+        )
+        return Progress(
+            done=count.done,
+            total=total,
+            unanswered=count.states["unanswered"],
+            errored=count.states["errored"],
+            dollars=self._meter.dollars,
+            seconds=seconds,
+            seconds_left=left,
+        )
+
+    def _totals(self) -> Totals:
+        count, answerers = self._count, self._answerers.values()
+        return Totals(
+            asked=count.asked,
+            reused=count.reused,
+            requests=sum(each.requests for each in answerers),
+            unanswered=count.states["unanswered"],
+            errored=count.states["errored"],
+            dollars=self._meter.dollars,
+            seconds=monotonic() - self._started,
+            lag=max((each.lag for each in answerers), default=0.0),
+        )
+
+
+def _given(item: Item, sample: dict[str, Any], scores: tuple[Graded, ...]) -> Result:
+    return Result(
+        index=item.index,
+        item=item.id,
+        arm=GIVEN,
+        state=_state(scores),
+        output=str(sample.get("output_text") or ""),
+        finish="given",
+        scores=scores,
+    )
+
+
+def _result(
+    call: _Call, arm: Arm, answer: Answer, scores: tuple[Graded, ...], *, reused: bool
+) -> Result:
+    is_answered = answer.status not in ("failed", "rejected")
+    has_more = any(answer.message.get(name) for name in ("tool_calls", "function_call", "refusal"))
+    return Result(
+        index=call.item.index,
+        item=call.item.id,
+        arm=arm.name,
+        sample=call.sample,
+        state=_state(scores) if is_answered else "unanswered",
+        output=answer.text,
+        message=answer.message if has_more else {},
+        finish=answer.status,
+        reason=answer.reason,
+        model=answer.model,
+        scores=scores,
+        usage=answer.usage,
+        timing=answer.timing,
+        attempts=answer.attempts,
+        reused=reused,
+    )
+
+
+def _state(scores: tuple[Graded, ...]) -> State:
+    states = {score.status for score in scores}
+    if "errored" in states:
+        return "errored"
+    return "skipped" if states == {"skipped"} else "scored"
+
+
+async def _cancelled(*tasks: "asyncio.Task[None]") -> None:
+    """Cancel tasks, and return when they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
