@@ -1,0 +1,358 @@
+"""Running an eval: what is asked once, what is kept, what ends it, and what never counts as wrong."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selftune.core import errors
+from selftune.core.records import Usage
+from selftune.evaluate.arms import Arm
+from selftune.evaluate.evalfile import Limits
+from selftune.evaluate.items import Item
+from selftune.evaluate.responses import Responses
+from selftune.evaluate.results import Result
+from selftune.evaluate.rounds import Totals
+from selftune.evaluate.runner import run_evaluation
+from selftune.evaluate.task import Backing, Progress, Task
+from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
+from selftune.models.prices import Rates
+
+EXACT = {"type": "string_check", "operation": "eq", "reference": "{{ item.truth }}"}
+JUDGE = {
+    "type": "score_model",
+    "model": "judge",
+    "input": [{"role": "user", "content": "Is {{ sample.output_text }} right?"}],
+    "range": [0, 10],
+    "pass_threshold": 5,
+}
+AT = Endpoint(model="m", base_url="http://127.0.0.1:1/v1")
+
+Reply = Callable[[Question], Answer]
+
+
+def said(asked: Question, text: str, **more: Any) -> Answer:
+    message = {"role": "assistant", "content": text}
+    usage = Usage(prompt_tokens=10, completion_tokens=5)
+    return Answer(key=asked.key, status="answered", text=text, message=message, usage=usage, **more)
+
+
+def echo(asked: Question) -> Answer:
+    if asked.body["model"] == "judge":
+        return said(asked, json.dumps({"steps": [], "result": 7}))
+    return said(asked, asked.body["messages"][-1]["content"].removeprefix("say "))
+
+
+class Scripted:
+    """An endpoint that answers as it is told, after a turn of the loop."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.asked: list[Question] = []
+        self.requests = 0
+        self.lag = 0.0
+
+    async def ready(self) -> None:
+        await asyncio.sleep(0)
+
+    async def answer(self, asked: Question) -> Answer:
+        self.asked.append(asked)
+        self.requests += 1
+        await asyncio.sleep(0)
+        return self.reply(asked)
+
+    @asynccontextmanager
+    async def open(self, _model: str, _endpoint: Endpoint | None) -> AsyncIterator["Scripted"]:
+        yield self
+
+
+def items(n: int, *, wrong: int = 0) -> tuple[Item, ...]:
+    """Return n questions whose answer is their text; the first `wrong` have another truth."""
+    return tuple(
+        Item(
+            index=at,
+            id=f"q{at}",
+            item={"truth": "no" if at <= wrong else f"t{at}"},
+            messages=({"role": "user", "content": f"say t{at}"},),
+        )
+        for at in range(1, n + 1)
+    )
+
+
+class Ran:
+    """What a run told."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.progress: list[Progress] = []
+        self.totals = Totals()
+
+
+def run(
+    endpoint: Scripted,
+    log: Path,
+    asked: tuple[Item, ...],
+    *,
+    rates: Rates | None = None,
+    **task: Any,
+) -> Ran:
+    found = Ran()
+    given = {"arms": (Arm(name="a", model="m", endpoint=AT),), "graders": (EXACT,)} | task
+    backing = Backing(open=endpoint.open, place=lambda model: AT, rates_of=lambda model: rates)
+    responses = Responses(log)
+    try:
+        found.totals = run_evaluation(
+            Task(items=lambda: asked, total=len(asked), **given),
+            backing,
+            responses,
+            found.results.append,
+            found.progress.append,
+        )
+    finally:
+        responses.close()
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "responses.jsonl"
+
+
+def test_every_item_is_asked_once_of_every_model_and_graded(log: Path) -> None:
+    endpoint = Scripted(echo)
+    arms = tuple(Arm(name=name, model=name, endpoint=AT) for name in ("base", "tuned"))
+    found = run(endpoint, log, items(50, wrong=10), arms=arms)
+    assert Counter((r.arm, r.passed) for r in found.results) == {
+        ("base", True): 40,
+        ("base", False): 10,
+        ("tuned", True): 40,
+        ("tuned", False): 10,
+    }
+    assert [q.body["model"] for q in endpoint.asked[:4]] == ["base", "tuned"] * 2  # by turns
+    assert (found.totals.asked, found.totals.reused, found.totals.requests) == (100, 0, 100)
+    last = found.progress[-1]
+    assert (last.done, last.total, last.seconds_left) == (100, 100, 0)
+
+
+def test_the_same_again_asks_nothing_and_finds_the_same(log: Path) -> None:
+    first = run(Scripted(echo), log, items(20, wrong=3))
+    endpoint = Scripted(echo)
+    second = run(endpoint, log, items(20, wrong=3))
+    assert endpoint.asked == []
+    assert second.totals.reused == 20
+    plain = {(r.index, r.output, r.passed) for r in first.results}
+    assert {(r.index, r.output, r.passed) for r in second.results} == plain
+    assert all(r.reused for r in second.results)
+
+
+def test_other_questions_samples_and_places_are_asked(log: Path) -> None:
+    run(Scripted(echo), log, items(5))
+    for change in (
+        {"samples": 2},
+        {"seed": 7},
+        {"arms": (Arm(name="a", model="m", endpoint=AT, system="Be brief."),)},
+        {"arms": (Arm(name="a", model="m", endpoint=AT, sampling={"temperature": 0.5}),)},
+        {"arms": (Arm(name="a", model="m", endpoint=AT, salt="anew"),)},
+        {"arms": (Arm(name="a", model="m", endpoint=Endpoint(model="m", base_url="http://b/v1")),)},
+    ):
+        endpoint = Scripted(echo)
+        run(endpoint, log, items(5), **change)
+        assert len(endpoint.asked) == 5, change
+
+
+def test_samples_have_seeds_that_count_on(log: Path) -> None:
+    endpoint = Scripted(echo)
+    found = run(endpoint, log, items(3), samples=4, seed=100)
+    assert sorted(q.body["seed"] for q in endpoint.asked) == sorted([100, 101, 102, 103] * 3)
+    assert sorted((r.index, r.sample) for r in found.results) == [
+        (at, sample) for at in (1, 2, 3) for sample in range(4)
+    ]
+
+
+def test_examples_and_a_system_message_stand_before_the_question(log: Path) -> None:
+    endpoint = Scripted(echo)
+    example = ({"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"})
+    arm = Arm(name="few", model="m", endpoint=AT, system="Sing.", examples=example)
+    own = {"role": "developer", "content": "Own."}
+    asked = tuple(i.model_copy(update={"messages": (own, *i.messages)}) for i in items(1))
+    run(endpoint, log, asked, arms=(arm,))
+    assert [m["content"] for m in endpoint.asked[0].body["messages"]] == [
+        "Sing.",
+        "hi",
+        "ho",
+        "say t1",
+    ]
+
+
+def test_what_was_answered_before_a_fault_is_not_asked_again(log: Path) -> None:
+    def until_ten(asked: Question) -> Answer:
+        if asked.body["messages"][-1]["content"] == "say t10":
+            raise errors.AuthenticationFailed("no such key")
+        return echo(asked)
+
+    broken = Scripted(until_ten)
+    with pytest.raises(errors.AuthenticationFailed, match="no such key"):
+        run(broken, log, items(40))
+    heard = {q.key for q in broken.asked if q.body["messages"][-1]["content"] != "say t10"}
+    again = Scripted(echo)
+    found = run(again, log, items(40))
+    assert {q.key for q in again.asked}.isdisjoint(heard)
+    assert len(again.asked) == 40 - len(heard)
+    assert len(found.results) == 40
+
+
+def test_no_answer_is_no_wrong_answer(log: Path) -> None:
+    def some(asked: Question) -> Answer:
+        if asked.body["messages"][-1]["content"] in ("say t2", "say t3"):
+            status = "failed" if asked.body["messages"][-1]["content"] == "say t2" else "rejected"
+            return Answer(key=asked.key, status=status, reason="the line is dead")  # type: ignore[arg-type]
+        return echo(asked)
+
+    found = run(Scripted(some), log, items(4))
+    by_index = {r.index: r for r in found.results}
+    assert [by_index[at].state for at in (1, 2, 3, 4)] == [
+        "scored",
+        "unanswered",
+        "unanswered",
+        "scored",
+    ]
+    assert (by_index[2].value, by_index[2].scores, by_index[2].reason) == (
+        None,
+        (),
+        "the line is dead",
+    )
+    assert found.totals.unanswered == 2
+    once_more = Scripted(echo)
+    assert len(run(once_more, log, items(4)).results) == 4
+    assert len(once_more.asked) == 2  # only those without an answer
+
+
+def test_a_grader_that_asks_a_model_asks_once_for_each_answer(log: Path) -> None:
+    endpoint = Scripted(echo)
+    found = run(endpoint, log, items(30), graders=(EXACT, JUDGE))
+    assert Counter(q.body["model"] for q in endpoint.asked) == {"m": 30, "judge": 30}
+    assert {(r.scores[0].value, r.scores[1].value) for r in found.results} == {(1.0, 7.0)}
+    again = Scripted(echo)
+    run(again, log, items(30), graders=(EXACT, JUDGE))
+    assert again.asked == []
+
+
+def test_a_judge_that_does_not_answer_makes_no_score(log: Path) -> None:
+    def silent(asked: Question) -> Answer:
+        if asked.body["model"] == "judge":
+            return Answer(key=asked.key, status="failed", reason="asleep")
+        return echo(asked)
+
+    found = run(Scripted(silent), log, items(3), graders=(JUDGE,))
+    assert {r.state for r in found.results} == {"errored"}
+    assert {r.scores[0].fault for r in found.results} == {"model_grader_server_error"}
+    assert found.totals.errored == 3
+
+
+def test_a_cut_answer_and_a_refusal_are_answers(log: Path) -> None:
+    def short(asked: Question) -> Answer:
+        status = "cut" if asked.body["messages"][-1]["content"] == "say t1" else "refused"
+        return said(asked, "t1").model_copy(update={"status": status})
+
+    found = run(Scripted(short), log, items(2))
+    assert {(r.index, r.state, r.passed) for r in found.results} == {
+        (1, "scored", True),
+        (2, "scored", False),
+    }
+
+
+def test_answers_that_the_data_has_are_graded_and_nobody_is_asked(log: Path) -> None:
+    endpoint = Scripted(echo)
+    given = tuple(
+        i.model_copy(update={"given": {"output_text": i.item["truth"]}, "messages": ()})
+        for i in items(3)
+    )
+    found = run(endpoint, log, given, arms=())
+    assert endpoint.asked == []
+    assert {(r.arm, r.passed, r.finish) for r in found.results} == {("given", True, "given")}
+
+
+def test_a_budget_of_tokens_ends_a_run_before_it_is_passed(log: Path) -> None:
+    endpoint = Scripted(echo)
+    arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 5}),)
+    limits = Limits(budget_tokens=400)
+    with pytest.raises(errors.BudgetSpent, match="larger budget"):
+        run(endpoint, log, items(100), arms=arms, limits=limits)
+    assert 0 < 15 * len(endpoint.asked) <= 400
+    before = len(endpoint.asked)
+    rest = Scripted(echo)
+    found = run(rest, log, items(100), arms=arms)
+    assert (len(rest.asked), found.totals.reused) == (100 - before, before)
+
+
+def test_a_budget_of_dollars_counts_what_is_on_its_way(log: Path) -> None:
+    endpoint = Scripted(echo)
+    arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 5}),)
+    rates = Rates(input=1000, output=1000)
+    with pytest.raises(errors.BudgetSpent):
+        run(endpoint, log, items(100), arms=arms, limits=Limits(budget_dollars=0.3), rates=rates)
+    assert 0 < 0.015 * len(endpoint.asked) <= 0.3
+
+
+def test_a_budget_of_dollars_needs_a_price(log: Path) -> None:
+    endpoint = Scripted(echo)
+    with pytest.raises(errors.InvalidInput, match="no price of 'm'"):
+        run(endpoint, log, items(3), limits=Limits(budget_dollars=1))
+    assert endpoint.asked == []
+
+
+def test_dollars_are_unknown_where_a_price_or_the_usage_is(log: Path) -> None:
+    assert run(Scripted(echo), log, items(1)).totals.dollars is None
+    rates = Rates(input=1000, output=1000)
+
+    def untold(asked: Question) -> Answer:
+        return echo(asked).model_copy(update={"usage": None})
+
+    other = log.with_name("other.jsonl")
+    assert run(Scripted(echo), other, items(2), rates=rates).totals.dollars == pytest.approx(0.03)
+    third = log.with_name("third.jsonl")
+    assert run(Scripted(untold), third, items(2), rates=rates).totals.dollars is None
+
+
+def test_a_bad_grader_is_refused_before_anybody_is_asked(log: Path) -> None:
+    endpoint = Scripted(echo)
+    with pytest.raises(errors.InvalidInput, match="string_check"):
+        run(endpoint, log, items(3), graders=({"type": "string_check"},))
+    assert endpoint.asked == []
+
+
+def test_a_fault_of_who_listens_ends_the_run(log: Path) -> None:
+    responses = Responses(log)
+    backing = Backing(open=Scripted(echo).open, place=lambda model: AT)
+
+    def full(_result: Result) -> None:
+        raise OSError(28, "No space left on device")
+
+    task = Task(
+        items=lambda: items(3), arms=(Arm(name="a", model="m", endpoint=AT),), graders=(EXACT,)
+    )
+    with pytest.raises(OSError, match="No space"):
+        run_evaluation(task, backing, responses, full)
+    responses.close()
+
+
+def test_tool_calls_reach_the_graders(log: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+    def calls(asked: Question) -> Answer:
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        return Answer(key=asked.key, status="answered", message=message)
+
+    grader = EXACT | {
+        "input": "{{ sample.output_tools[0].function.name }}",
+        "reference": "look",
+    }
+    [result] = run(Scripted(calls), log, items(1), graders=(grader,)).results
+    assert result.passed
+    assert result.message["tool_calls"] == [call]
