@@ -14,3 +14,8 @@ def content_text(message: Any) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str))
     return ""
+
+
+def whole_text(text: str) -> str:
+    """Return a text with each lone surrogate as U+FFFD: UTF-8 and tokenizers take no others."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

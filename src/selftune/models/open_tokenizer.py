@@ -16,6 +16,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from selftune.core.errors import InvalidInput
+from selftune.models.messages import whole_text
 
 _SPECIALS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -39,7 +40,7 @@ class OpenTokenizer:
 
     def count_many(self, texts: Sequence[str]) -> "np.ndarray[Any, Any]":
         """Return how many tokens each text has, shape (texts,), int64; no special ones are added."""
-        whole = [_whole(text) for text in texts]
+        whole = [whole_text(text) for text in texts]
         encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
         return np.array([len(one.ids) for one in encoded], np.int64)
 
@@ -159,8 +160,3 @@ class _Generation(Extension):
         """Return what stands inside."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _whole(text: str) -> str:
-    """Return a text with each lone surrogate as U+FFFD: tokenizers take no others."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

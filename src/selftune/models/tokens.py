@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from selftune.models.messages import content_text, whole_text
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -43,7 +45,7 @@ def _encoding(name: str = ENCODING) -> Any:
 def encode(text: str) -> list[int]:
     """Return the canonical token ids of a text."""
     if len(text) > _LONGEST_FOR_ONE:
-        return cast(list[int], _batches(ENCODING).encode_batch_list([_whole(text)])[0])
+        return cast(list[int], _batches(ENCODING).encode_batch_list([whole_text(text)])[0])
     return cast(list[int], _encoding().encode_ordinary(text))
 
 
@@ -59,7 +61,7 @@ def count_many(texts: Sequence[str], encoding: str = ENCODING) -> "np.ndarray[An
     try:
         return _count_many(texts, encoding)
     except TypeError:  # a lone surrogate somewhere
-        return _count_many([_whole(text) for text in texts], encoding)
+        return _count_many([whole_text(text) for text in texts], encoding)
 
 
 def prepare_many(encoding: str = ENCODING) -> None:
@@ -91,11 +93,6 @@ def _count_one_by_one(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, A
 
     counts = map(len, map(_encoding(encoding).encode_ordinary, texts))
     return np.fromiter(counts, np.int64, len(texts))
-
-
-def _whole(text: str) -> str:
-    """Return a text with each lone surrogate as U+FFFD, as tiktoken reads it."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @cache
@@ -135,16 +132,6 @@ def byte_tokens() -> tuple[int, ...]:
 def decode(tokens: Sequence[int]) -> str:
     """Return the text of tokens; bytes that are not UTF-8 become U+FFFD."""
     return b"".join(token_bytes(token) for token in tokens).decode("utf-8", errors="replace")
-
-
-def content_text(message: dict[str, Any]) -> str:
-    """Return a message's text: the content, or the text parts of it."""
-    content = message.get("content")
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
 
 
 def count_messages(messages: Iterable[dict[str, Any]]) -> int:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from selftune.core.records import Record
-from selftune.models.tokens import content_text
+from selftune.models.messages import SYSTEM_ROLES, content_text
 
-SYSTEM_ROLES = ("system", "developer")
 _CONSTANT_SHARE = 0.9
 _LABEL_LINE = re.compile(
     r"^\s*(?:[-*•]\s*)?(?P<label>.+?)\s*(?:[.):]|\s[-–—])\s+(?P<text>.+?)\s*$",

@@ -12,7 +12,7 @@ import numpy as np
 
 from selftune.models.builtin.heads import softmax
 from selftune.models.builtin.tree import AnswerDistribution, Paths
-from selftune.models.tokens import content_text
+from selftune.models.messages import content_text
 
 UNTUNED = (
     "I am selftune/minilm, a small model that has not been tuned for this task: "

@@ -12,7 +12,8 @@ import numpy as np
 from selftune.models.builtin.heads import parse_number
 from selftune.models.builtin.reading import Reading, choose_reading, label_descriptions, read
 from selftune.models.builtin.words import words
-from selftune.models.tokens import content_text, count_messages
+from selftune.models.messages import content_text
+from selftune.models.tokens import count_messages
 
 Kind = Literal["labels", "passages", "numbers"]
 _NUMBER_SHARE = 0.97
