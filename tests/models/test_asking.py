@@ -1,6 +1,5 @@
 """Asking an endpoint that fails in every way: what is tried again, what is not, what it is called."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 
@@ -11,7 +10,6 @@ from selftune.core import errors
 from selftune.models.answers import Answer, Question, load_json, question, read_completion
 from selftune.models.asking import Limits, ask, ask_all
 from selftune.models.endpoint import Endpoint
-from selftune.models.pace import Pace
 
 QUICK = Limits(first_wait_seconds=0.01)
 JSON = {"response_format": {"type": "json_object"}}
@@ -148,21 +146,6 @@ def test_no_more_questions_are_on_their_way_than_allowed(teacher: Teacher) -> No
     teacher.delay_seconds = 0.01
     ask_all(at(teacher), [asked(str(n)) for n in range(40)], Limits(concurrency=3))
     assert teacher.busiest <= 3
-
-
-def test_too_many_requests_halve_the_pace_and_answers_let_it_grow() -> None:
-    async def widths() -> list[int]:
-        pace = Pace(8)
-        found = [pace.width]
-        pace.shrink(60.0)
-        found.append(pace.width)
-        pace.shrink(60.0)  # in the same pause
-        found.append(pace.width)
-        for _ in range(40):
-            pace.grow()
-        return [*found, pace.width]
-
-    assert asyncio.run(widths()) == [8, 4, 4, 8]
 
 
 def test_none_waits_for_an_answer_and_ends_when_none_is_on_its_way(teacher: Teacher) -> None:

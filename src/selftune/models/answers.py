@@ -5,13 +5,14 @@ An answer that cannot be used is a value of its own, never an empty text.
 
 import json
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import Field
 
 from selftune.core.canonical import fingerprint
 from selftune.core.records import Record, Usage
-from selftune.models.tokens import content_text
+from selftune.models.messages import content_text
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
 Status = Literal["answered", "refused", "cut", "malformed", "rejected", "failed"]
@@ -23,7 +24,7 @@ was asked for and something else came. `rejected`: the endpoint does not accept 
 class Question(Record):
     """One request to `/chat/completions`."""
 
-    key: str
+    key: Annotated[str, Field(pattern=r"^[!-~]+$")]
     """SHA-256 of all that is asked; sent as `Idempotency-Key`, alike at every attempt."""
     body: dict[str, Any]
     """The request as OpenAI writes it: model, messages, and the rest."""
@@ -68,17 +69,21 @@ def question(body: dict[str, Any], sample: int = 0) -> Question:
     return Question(key=fingerprint({"body": body, "sample": sample}), body=body)
 
 
-def read_completion(asked: Question, text: str) -> Answer:
+def read_completion(asked: Question, text: str | bytes) -> Answer:
     """Return the answer that a chat completion's JSON holds.
 
     Raises:
         ValueError: the text is not a chat completion.
 
     """
-    body = load_json(text)
-    choice = _first_choice(body)
-    said = content_text(choice["message"])
+    return answer_of(asked, load_json(text))
+
+
+def answer_of(asked: Question, completion: Any) -> Answer:
+    """Return the answer that a chat completion holds; raises what `read_completion` raises."""
+    choice = _first_choice(completion)
     message = choice["message"]
+    said = content_text(message)
     if isinstance(message.get("content"), list):
         message = message | {"content": said}
     status, reason = _judge(asked, choice, said)
@@ -87,19 +92,29 @@ def read_completion(asked: Question, text: str) -> Answer:
         status=status,
         text=said,
         message=message,
-        model=str(body.get("model") or ""),
-        usage=_usage(body.get("usage")),
+        model=str(completion.get("model") or ""),
+        usage=_usage(completion.get("usage")),
         reason=reason,
     )
 
 
-def load_json(text: str) -> Any:
+def load_json(text: str | bytes) -> Any:
     """Return a JSON value; halves of surrogate pairs, which no file can hold, become `?`.
 
     Raises:
         ValueError: the text is not JSON, or is nested too deeply.
 
     """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _load_leniently(text)
+
+
+def _load_leniently(text: str | bytes) -> Any:
+    """Return what the standard library reads: half a pair, NaN, and bytes that are not UTF-8 too."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
     try:
         value = json.loads(text)
         if "\\ud" in text.lower():
@@ -161,4 +176,10 @@ def _usage(found: Any) -> Usage | None:
     prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
         return None
-    return Usage(prompt_tokens=prompt, completion_tokens=completion)
+    details = found.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=cached if isinstance(cached, int) else 0,
+    )

@@ -1,45 +1,229 @@
-"""Ask any endpoint that speaks OpenAI's API: many questions in, answers out as they come.
+"""Ask any endpoint that speaks OpenAI's API: questions in, answers out, with all their attempts.
 
-Async inside, a plain function outside. It knows nothing of money, files or resuming: who calls it
-decides what is asked next (`questions` is read lazily) and keeps what comes back (`on_answer`).
+`Asking` is for callers with an event loop; `ask` and `ask_all` are plain functions around it. It
+knows nothing of money, files or resuming: who calls it decides what is asked next (`questions` is
+read lazily) and keeps what comes back (`on_answer`).
 """
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from importlib.metadata import version
+from statistics import median
+from time import perf_counter
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import Field
 
 from selftune.core.errors import SelftuneError, Unavailable
 from selftune.core.records import Record
-from selftune.models.answers import Answer, Question, Status, read_completion
-from selftune.models.endpoint import Endpoint, open_client, place, raise_if_hopeless
+from selftune.models.answers import Answer, Question, Status, Timing, answer_of, load_json
+from selftune.models.connections import Connections
+from selftune.models.endpoint import (
+    Endpoint,
+    client_arguments,
+    place,
+    raise_if_hopeless,
+    request_address,
+)
+from selftune.models.events import EventStream
+from selftune.models.exchange import NeverSent, NoAnswer, Reply, Untrusted
+from selftune.models.lateness import Lateness
 from selftune.models.pace import Pace
-
-if TYPE_CHECKING:
-    from openai import APIError, APIStatusError, AsyncOpenAI
+from selftune.models.requests import asked_wait, body_bytes, refusal_of
+from selftune.models.route import route_to
 
 _FAILURES_IN_A_ROW = 3
 """So many questions without an answer, each after all its attempts: the endpoint is down."""
+_REMEMBERED = 2048
+"""Latencies of which the median is taken."""
+_LONGEST_WAIT_OF_OUR_OWN = 8.0
+"""Seconds, as in OpenAI's own clients."""
+_SPREAD = 0.1
+"""A wait that the endpoint asks for becomes longer by up to this share, so that not all end at once."""
 
 
 class Limits(Record):
     """How patiently an endpoint is asked."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Most requests on their way at a time; a 429 makes it fewer for a while."""
-    attempts: Annotated[int, Field(ge=1, le=100)] = 8
-    """Most attempts for one question."""
+    """Most requests on their way at a time; many 429s make it fewer for a while."""
+    attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    """Most attempts for one question: a minute of them, and at 30 % errors one failure in a million."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Longest wait for one answer."""
     first_wait_seconds: Annotated[float, Field(ge=0)] = 0.5
-    """Wait before the second attempt; it doubles with each further one."""
+    """Wait before the second attempt; it doubles with each further one, up to eight seconds."""
     longest_wait_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Longest wait between two attempts; an endpoint that asks for more is not asked again."""
+    """Longest wait that is granted to an endpoint; one that asks for more is not asked again."""
+    stream: bool = False
+    """Whether answers are streamed: only then the time to the first token is known."""
+
+
+class _Again(NamedTuple):
+    """An attempt without an answer, after which another one may help."""
+
+    reason: str
+    unheard: bool
+    """The endpoint may have answered, and charged, without our hearing it."""
+    asked_seconds: float = 0.0
+    """The wait that the endpoint asks for."""
+
+
+class Asking:
+    """An endpoint that is being asked: its connections, its pace, and how late we are ourselves."""
+
+    def __init__(self, endpoint: Endpoint, limits: Limits | None = None) -> None:
+        self._endpoint = endpoint
+        self._limits = limits or Limits()
+        self._pace = Pace(self._limits.concurrency)
+        self._lateness = Lateness()
+        self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
+        self._failures = 0
+
+    async def __aenter__(self) -> Self:
+        """Begin; raises InvalidInput without a key where one is needed, or for a bad address."""
+        route = route_to(request_address(self._endpoint, "chat/completions"))
+        key = client_arguments(self._endpoint)["api_key"]
+        headers = {
+            "user-agent": f"selftune/{version('selftune')}",
+            "accept": "text/event-stream" if self._limits.stream else "application/json",
+            "content-type": "application/json",
+            "authorization": f"Bearer {key}",
+        }
+        self._connections = Connections(route, headers, self._limits.timeout_seconds)
+        self._lateness.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        self._lateness.stop()
+        await self._connections.close()
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far."""
+        return self._connections.requests
+
+    @property
+    def lag(self) -> float:
+        """How late this process looks at what has come, as a share of the median latency.
+
+        Above 0.1, latencies say more about this process than about the endpoint.
+        """
+        if not self._latencies:
+            return 0.0
+        return self._lateness.seconds / max(median(self._latencies), 1e-9)
+
+    async def ready(self) -> None:
+        """Wait until one more question would be sent at once."""
+        await self._pace.room()
+
+    async def answer(self, asked: Question) -> Answer:
+        """Ask one question until there is an answer or no attempt left.
+
+        Raises:
+            AuthenticationFailed, PermissionDenied, NotFound: no question will ever be answered.
+            Unavailable: the endpoint is down, or the account has no credit left.
+
+        """
+        answer = await self.try_all(asked)
+        self.raise_if_down(answer)
+        return answer
+
+    def raise_if_down(self, answer: Answer) -> None:
+        """Take note of an answer; raise Unavailable at the third failure in a row."""
+        self._failures = self._failures + 1 if answer.status == "failed" else 0
+        if self._failures >= _FAILURES_IN_A_ROW:
+            raise Unavailable(f"{place(self._endpoint)} does not answer: {answer.reason}")
+
+    async def try_all(self, asked: Question) -> Answer:
+        """Ask one question as `answer` does, but leave it to the caller to give the endpoint up."""
+        limits = self._limits
+        body = body_bytes(asked, stream=limits.stream)
+        began, queued, unheard, attempt, reason = perf_counter(), 0.0, 0, 0, ""
+        for attempt in range(1, limits.attempts + 1):
+            ready_at = perf_counter()
+            number = await self._pace.take()
+            started = perf_counter()
+            queued += started - ready_at
+            came = await self._attempt(asked, body, number)
+            if isinstance(came, Answer):
+                timing = came.timing and came.timing.model_copy(
+                    update={"queued": queued, "retrying": started - began - queued}
+                )
+                return came.model_copy(
+                    update={"attempts": attempt, "unheard": unheard, "timing": timing}
+                )
+            unheard += came.unheard
+            reason = came.reason
+            if came.asked_seconds > limits.longest_wait_seconds:
+                reason = f"{reason} It asks to wait for {came.asked_seconds:.0f} seconds."
+                break
+            if attempt < limits.attempts:
+                await self._pace.sleep(self._wait(asked, attempt, came))
+        return Answer(
+            key=asked.key, status="failed", reason=reason, attempts=attempt, unheard=unheard
+        )
+
+    def _wait(self, asked: Question, attempt: int, came: _Again) -> float:
+        """Return the seconds until the next attempt."""
+        limits, dice = self._limits, random.Random(f"{asked.key} {attempt}")
+        own = min(_LONGEST_WAIT_OF_OUR_OWN, limits.first_wait_seconds * 2.0 ** (attempt - 1))
+        own *= dice.uniform(0.75, 1.25)
+        if came.asked_seconds > 0:  # it knows better, but not that this is the fifth time
+            own = max(own / 2, came.asked_seconds * dice.uniform(1.0, 1.0 + _SPREAD))
+        return min(own, limits.longest_wait_seconds)
+
+    async def _attempt(self, asked: Question, body: bytes, number: int) -> "Answer | _Again":
+        """Send a request in the slot that was taken for it, and give the slot back."""
+        stream = EventStream() if self._limits.stream else None
+        try:
+            reply = await self._connections.post(
+                body, {"idempotency-key": asked.key}, None if stream is None else stream.feed
+            )
+            return self._read(asked, reply, stream, number)
+        except Untrusted as error:
+            raise Unavailable(f"{place(self._endpoint)} cannot be asked: {error}") from error
+        except NoAnswer as error:
+            return _Again(str(error), unheard=not isinstance(error, NeverSent))
+        except ValueError as error:  # no JSON, or no completion: a proxy's page
+            return _Again(f"The answer cannot be read: {error}", unheard=True)
+        finally:
+            self._pace.give_back()
+
+    def _read(
+        self, asked: Question, reply: Reply, stream: EventStream | None, number: int
+    ) -> "Answer | _Again":
+        if reply.status != 200:
+            return self._read_refusal(asked, reply, number)
+        self._pace.answered(number)
+        first: float | None = None
+        if stream is None or reply.body:
+            completion = load_json(reply.body)
+        else:
+            completion, first = stream.completion(), stream.first_token_at
+        answer = answer_of(asked, completion)
+        self._latencies.append(reply.seconds)
+        timing = Timing(
+            answering=reply.seconds, first_token=None if first is None else first - reply.sent
+        )
+        return answer.model_copy(update={"timing": timing})
+
+    def _read_refusal(self, asked: Question, reply: Reply, number: int) -> "Answer | _Again":
+        """Return the answer that an error is, or why another attempt may help."""
+        status = reply.status
+        code, message = refusal_of(reply)
+        raise_if_hopeless(self._endpoint, status, code, message)
+        if status in (408, 409, 429) or status >= 500 or status < 300:
+            wait = asked_wait(reply.headers)
+            if status == 429:
+                self._pace.refused(number, min(wait, self._limits.longest_wait_seconds))
+            return _Again(message, unheard=False, asked_seconds=wait)
+        what: Status = "refused" if code == "content_filter" else "rejected"
+        return Answer(key=asked.key, status=what, reason=message)
 
 
 def ask(
@@ -58,12 +242,12 @@ def ask(
         Unavailable: the endpoint is down, or the account has no credit left.
 
     """
-    asking = _Asking(endpoint, on_answer, limits or Limits())
+    drive = _drive(endpoint, iter(questions), on_answer, limits or Limits())
     if not _has_running_loop():
-        asyncio.run(asking.drive(iter(questions)))
+        run_loop(drive)
         return
     with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own
-        thread.submit(asyncio.run, asking.drive(iter(questions))).result()
+        thread.submit(run_loop, drive).result()
 
 
 def ask_all(
@@ -76,120 +260,61 @@ def ask_all(
     return [found[asked.key] for asked in listed]
 
 
-class _Again(NamedTuple):
-    """An attempt without an answer, after which another one may help."""
+def run_loop(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, on the faster event loop where there is one."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:  # there is none for Windows
+        asyncio.run(coroutine)
+        return
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(coroutine)
 
-    reason: str
-    wait_seconds: float
-    unheard: bool
-    """The endpoint may have answered, and charged, without our hearing it."""
 
-
-class _Asking:
-    """One call of `ask`: the questions on their way and the pace they keep."""
-
-    def __init__(
-        self, endpoint: Endpoint, on_answer: Callable[[Answer], None], limits: Limits
-    ) -> None:
-        self._endpoint = endpoint
-        self._on_answer = on_answer
-        self._limits = limits
-        self._failures = 0
-
-    async def drive(self, questions: Iterator[Question | None]) -> None:
-        """Keep as many questions on their way as the pace allows; stop at the first fatal error."""
-        pace = Pace(self._limits.concurrency)
-        fatal: SelftuneError | None = None
-        running: set[asyncio.Task[Answer]] = set()
-        async with open_client(self._endpoint, self._limits.timeout_seconds) as client:
-            try:
-                while True:
-                    while fatal is None and len(running) < pace.width:
-                        asked = next(questions, None)
-                        if asked is None:
-                            break
-                        running.add(asyncio.create_task(self._settle(client, pace, asked)))
-                    if not running:
-                        break
-                    done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
-                    for task in done:
-                        fatal = self._take(task) or fatal
-            finally:  # Ctrl-C, or a full disk: what is on its way is dropped before the client is
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-        if fatal is not None:
-            raise fatal
-
-    def _take(self, task: "asyncio.Task[Answer]") -> SelftuneError | None:
-        """Hand over one answer; return what makes asking on useless."""
-        error = task.exception()
-        if isinstance(error, SelftuneError):
-            return error
-        answer = task.result()
-        self._on_answer(answer)
-        self._failures = self._failures + 1 if answer.status == "failed" else 0
-        if self._failures < _FAILURES_IN_A_ROW:
-            return None
-        return Unavailable(f"{place(self._endpoint)} does not answer: {answer.reason}")
-
-    async def _settle(self, client: "AsyncOpenAI", pace: Pace, asked: Question) -> Answer:
-        """Ask one question until there is an answer or no attempt left."""
-        dice = random.Random(asked.key)
-        unheard, reason, attempt = 0, "", 0
-        for attempt in range(1, self._limits.attempts + 1):
-            wait = self._limits.first_wait_seconds * 2 ** (attempt - 1) * dice.uniform(0.75, 1.25)
-            wait = min(wait, self._limits.longest_wait_seconds)
-            came = await self._attempt(client, pace, asked, wait)
-            if isinstance(came, Answer):
-                return came.model_copy(update={"attempts": attempt, "unheard": unheard})
-            unheard += came.unheard
-            reason = came.reason
-            if came.wait_seconds > self._limits.longest_wait_seconds:
-                reason = f"{reason} It asks to wait for {came.wait_seconds:.0f} seconds."
-                break
-            if attempt < self._limits.attempts:
-                await asyncio.sleep(came.wait_seconds)
-        return Answer(
-            key=asked.key, status="failed", reason=reason, attempts=attempt, unheard=unheard
-        )
-
-    async def _attempt(
-        self, client: "AsyncOpenAI", pace: Pace, asked: Question, wait: float
-    ) -> "Answer | _Again":
-        from openai import APIConnectionError, APIError
-
+async def _drive(
+    endpoint: Endpoint,
+    questions: Iterator[Question | None],
+    on_answer: Callable[[Answer], None],
+    limits: Limits,
+) -> None:
+    """Keep as many questions going as allowed; begin no more after the first fatal error."""
+    fatal: SelftuneError | None = None
+    running: set[asyncio.Task[Answer]] = set()
+    async with Asking(endpoint, limits) as asking:
         try:
-            async with pace.slot(), asyncio.timeout(self._limits.timeout_seconds):
-                text = await _post(client, asked)
-            answer = read_completion(asked, text)
-            pace.grow()
-            return answer
-        except TimeoutError:
-            reason = f"No answer came within {self._limits.timeout_seconds:g} seconds."
-            return _Again(reason, wait, unheard=True)
-        except APIConnectionError as error:
-            reason = f"{error.message} ({type(error.__cause__).__name__})"
-            return _Again(reason, wait, unheard=not _was_never_sent(error))
-        except ValueError as error:  # no JSON, or no completion: a proxy's page
-            return _Again(f"The answer cannot be read: {error}", wait, unheard=True)
-        except APIError as error:
-            answered = self._refused_request(asked, error)
-            if answered is not None:
-                return answered
-            wait = max(wait, _asked_wait(error))
-            if getattr(error, "status_code", None) == 429:
-                pace.shrink(min(wait, self._limits.longest_wait_seconds))
-            return _Again(error.message, wait, unheard=False)
+            while True:
+                while fatal is None and len(running) < limits.concurrency:
+                    asked = next(questions, None)
+                    if asked is None:
+                        break
+                    running.add(asyncio.create_task(asking.try_all(asked)))
+                if not running:
+                    break
+                done, running = await asyncio.wait(running, return_when="FIRST_COMPLETED")
+                for task in done:
+                    fatal = _take(asking, task, on_answer) or fatal
+        finally:  # Ctrl-C, or a full disk: what is on its way is dropped before the connections are
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+    if fatal is not None:
+        raise fatal
 
-    def _refused_request(self, asked: Question, error: "APIError") -> Answer | None:
-        """Return the answer that an error is, or None where another attempt may help."""
-        raise_if_hopeless(self._endpoint, error)
-        status = getattr(error, "status_code", 500)
-        if status in (408, 409, 429) or status >= 500:
-            return None
-        what: Status = "refused" if error.code == "content_filter" else "rejected"
-        return Answer(key=asked.key, status=what, reason=error.message)
+
+def _take(
+    asking: Asking, task: "asyncio.Task[Answer]", on_answer: Callable[[Answer], None]
+) -> SelftuneError | None:
+    """Hand over one answer; return what makes asking on useless."""
+    error = task.exception()
+    if isinstance(error, SelftuneError):
+        return error
+    answer = task.result()
+    on_answer(answer)
+    try:
+        asking.raise_if_down(answer)
+    except Unavailable as down:
+        return down
+    return None
 
 
 def _has_running_loop() -> bool:
@@ -198,37 +323,3 @@ def _has_running_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-async def _post(client: "AsyncOpenAI", asked: Question) -> str:
-    rest: dict[str, Any] = {
-        name: value for name, value in asked.body.items() if name not in ("model", "messages")
-    }
-    raw = await client.chat.completions.with_raw_response.create(
-        model=asked.body["model"],
-        messages=asked.body["messages"],
-        extra_body=rest,
-        extra_headers={"Idempotency-Key": asked.key},
-    )
-    return raw.text
-
-
-def _was_never_sent(error: "APIError") -> bool:
-    """Return whether the connection itself failed, so that nothing can have been paid for."""
-    return type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout")
-
-
-def _asked_wait(error: "APIError | APIStatusError") -> float:
-    """Return the seconds that the endpoint asks to wait for (RFC 9110, 10.2.3), or 0."""
-    response = getattr(error, "response", None)
-    headers = {} if response is None else response.headers
-    for header, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            return float(headers[header]) / divisor
-        except (KeyError, ValueError):
-            continue
-    try:
-        until = parsedate_to_datetime(headers["retry-after"])
-        return (until - datetime.now(UTC)).total_seconds()
-    except (KeyError, ValueError, TypeError):
-        return 0.0

@@ -71,7 +71,7 @@ def ask_by_batch(
             remote = _follow(client, _begun(client, key, questions, book), waiting)
             found = {answer.key: answer for answer in _answers(client, remote, questions)}
     except APIError as error:
-        raise_if_hopeless(endpoint, error)
+        raise_if_hopeless(endpoint, getattr(error, "status_code", 500), error.code, error.message)
         raise Unavailable(
             f"{place(endpoint)} does not take the batch: {error.message} Run the same again to go "
             "on with it."

@@ -1,6 +1,6 @@
-"""A model and where it answers: its address, its key, its client, and errors that end all asking."""
+"""A model and where it answers: its address, its key, and the errors that end all asking."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from selftune.core.errors import (
@@ -13,11 +13,9 @@ from selftune.core.errors import (
 from selftune.core.records import Record
 from selftune.core.settings import read_variable
 
-if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI
-
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
+OPENAI = "https://api.openai.com/v1"
 
 
 class Endpoint(Record):
@@ -35,20 +33,13 @@ def base_url_of(endpoint: Endpoint) -> str | None:
     return endpoint.base_url or read_variable(URL_VARIABLE) or None
 
 
-def open_client(endpoint: Endpoint, timeout_seconds: float) -> "AsyncOpenAI":
-    """Return the SDK's client, without retries of its own.
+def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
+    """Return key and address as the SDK's clients take them.
 
     Raises:
         InvalidInput: there is no key where one is needed, or the URL is none.
 
     """
-    from openai import AsyncOpenAI
-
-    return AsyncOpenAI(**client_arguments(endpoint), timeout=timeout_seconds, max_retries=0)
-
-
-def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
-    """Return key and address as the SDK's clients take them; raises what `open_client` raises."""
     url = base_url_of(endpoint)
     key = read_variable(endpoint.api_key_variable)
     if not key and (url is None or endpoint.api_key_variable != KEY_VARIABLE):
@@ -57,15 +48,27 @@ def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
             f"of {endpoint.model!r} into it, or name the address of an endpoint that needs none.",
             code="missing_api_key",
         )
+    if key and not (key.isascii() and key.isprintable()):
+        raise InvalidInput(
+            f"The environment variable {endpoint.api_key_variable!r} is no API key: it has a line "
+            "break or another character that no header can hold.",
+            code="invalid_api_key",
+        )
     if url is not None and not url.startswith(("http://", "https://")):
         raise InvalidInput(f"The address {url!r} must begin with http:// or https://.")
     return {"api_key": key or "none", "base_url": url}  # the SDK wants a key, a local server none
 
 
-def raise_if_hopeless(endpoint: Endpoint, error: "APIError") -> None:
+def request_address(endpoint: Endpoint, path: str) -> str:
+    """Return the URL that requests to a path such as `chat/completions` go to."""
+    parts = urlsplit(base_url_of(endpoint) or OPENAI)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}", fragment=""))
+
+
+def raise_if_hopeless(endpoint: Endpoint, status: int, code: str | None, message: str) -> None:
     """Raise when no question will be answered: no key, no right, no such model, no credit."""
-    status, where = getattr(error, "status_code", 500), place(endpoint)
-    words = f"{where} says {status}: {error.message}"
+    where = place(endpoint)
+    words = f"{where} says {status}: {message}"
     if status == 401:  # the endpoint's own words may repeat the key
         raise AuthenticationFailed(
             f"{where} does not accept the key in the environment variable "
@@ -73,9 +76,9 @@ def raise_if_hopeless(endpoint: Endpoint, error: "APIError") -> None:
         )
     if status == 403:
         raise PermissionDenied(f"{words} The key may not use this model or endpoint.")
-    if status == 404:
+    if status == 404 or 300 <= status < 400:
         raise NotFound(f"{words} Check the name of the model and the address.")
-    if error.code == "insufficient_quota":
+    if code == "insufficient_quota":
         raise Unavailable(f"{words} Add credit to the account, then run the same again.")
 
 

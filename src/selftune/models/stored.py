@@ -41,7 +41,7 @@ def stored_completions(endpoint: Endpoint) -> Iterator[Stored]:
                 if found is not None:
                     yield found
     except APIError as error:
-        raise_if_hopeless(endpoint, error)
+        raise_if_hopeless(endpoint, getattr(error, "status_code", 500), error.code, error.message)
         raise Unavailable(f"The stored completions cannot be read: {error.message}") from error
 
 
