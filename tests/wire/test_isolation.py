@@ -50,6 +50,26 @@ def test_another_project_sees_no_file_and_no_job(server: Server, stranger: OpenA
     assert list(stranger.fine_tuning.jobs.list()) == []
 
 
+def test_another_project_sees_no_stored_chat(server: Server, stranger: OpenAI) -> None:
+    owner = OpenAI(base_url=server.base_url, api_key=server.key)
+    chat = owner.chat.completions.create(
+        model="selftune/fake", messages=[{"role": "user", "content": "a"}], store=True
+    )
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: stranger.chat.completions.retrieve(chat.id),
+        lambda: stranger.chat.completions.update(chat.id, metadata={"a": "b"}),
+        lambda: stranger.chat.completions.messages.list(chat.id),
+        lambda: stranger.chat.completions.delete(chat.id),
+    )
+    for look in looks:
+        with pytest.raises(NotFoundError):
+            look()
+    assert list(stranger.chat.completions.list()) == []
+    with pytest.raises(OpenAIError, match="no stored completion"):
+        stranger.chat.completions.list(after=chat.id)
+    assert owner.chat.completions.retrieve(chat.id).to_dict()["metadata"] == {}
+
+
 @pytest.mark.parametrize("name", ["../../../etc/passwd.jsonl", "a\\..\\b.jsonl", "ü \u202e.jsonl"])
 def test_a_filename_is_kept_and_never_used(server: Server, name: str) -> None:
     client = OpenAI(base_url=server.base_url, api_key=server.key)

@@ -206,6 +206,19 @@ def test_chat(
     assert api.post("chat/completions", json=body).status_code == 200
 
 
+def test_stored_chats(api: httpx.Client) -> None:
+    path, metadata = "chat/completions", {"openapi": "described"}
+    said = {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}]}
+    body = {"model": "selftune/fake", "messages": [said], "store": True, "metadata": metadata}
+    names = [got(api.post(path, json=body | more))["id"] for more in ({}, {"logprobs": True})]
+    for query in ({"limit": 1}, {"after": names[0], "order": "asc"}, {"metadata[openapi]": "no"}):
+        assert got(api.get(path, params=query))["object"] == "list"
+    assert got(api.get(f"{path}/{names[0]}"))["metadata"] == metadata
+    assert got(api.post(f"{path}/{names[0]}", json={"metadata": {}}))["metadata"] == {}
+    assert got(api.get(f"{path}/{names[0]}/messages"))["data"][0]["name"] == "ann"
+    assert got(api.delete(f"{path}/{names[0]}"))["deleted"]
+
+
 def asked(stream: dict[str, bool]) -> dict[str, Any]:
     if "with_usage" in stream:
         return {"stream": True, "stream_options": {"include_usage": True}}
@@ -288,6 +301,11 @@ def test_graders(api: httpx.Client, reference: str) -> None:
         ("DELETE", "models/selftune/fake", None, 400),
         ("POST", "chat/completions", {"model": "selftune/fake", "messages": []}, 400),
         ("POST", "chat/completions", CHAT | {"model": "nope"}, 404),
+        ("GET", "chat/completions?after=chatcmpl-nope", None, 400),
+        ("GET", "chat/completions/chatcmpl-nope", None, 404),
+        ("POST", "chat/completions/chatcmpl-nope", {"metadata": {}}, 404),
+        ("DELETE", "chat/completions/chatcmpl-nope", None, 404),
+        ("GET", "chat/completions/chatcmpl-nope/messages", None, 404),
         ("POST", "completions", {"model": "nope"}, 404),
         ("POST", "embeddings", {"model": "selftune/fake", "input": ""}, 400),
         ("POST", "embeddings", {"model": "nope", "input": "a"}, 404),

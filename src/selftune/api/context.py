@@ -24,7 +24,9 @@ __all__ = [
     "context",
     "identity",
     "is_count",
+    "json_of",
     "limit_of",
+    "request_id",
     "run_in_threadpool",
 ]
 
@@ -63,6 +65,11 @@ def context(request: Request) -> Context:
 def identity(request: Request) -> Identity:
     """Return who is calling; the middleware has checked the key."""
     return cast(Identity, request.scope["selftune.identity"])
+
+
+def request_id(request: Request) -> str:
+    """Return what the answer's headers call this request."""
+    return cast(str, request.scope["selftune.request_id"])
 
 
 def answer(value: Any, status: int = 200) -> Response:

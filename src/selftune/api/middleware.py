@@ -44,8 +44,9 @@ class Gate:
             return
         started = time.perf_counter()
         scope["path"] = _MISSING_SLASH.sub("/v1/", scope["path"])
+        scope["selftune.request_id"] = f"req_{secrets.token_hex(16)}"
         headers: list[tuple[bytes, bytes]] = [
-            (b"x-request-id", b"req_" + secrets.token_hex(16).encode()),
+            (b"x-request-id", scope["selftune.request_id"].encode()),
             (b"openai-version", VERSION),
         ]
         begun = False

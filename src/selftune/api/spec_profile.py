@@ -8,12 +8,19 @@ from starlette.requests import Request
 
 from selftune.api.context import context, identity
 from selftune.core.errors import InvalidInput, NotFound
-from selftune.core.records import File, Job, Upload, UploadPart
+from selftune.core.records import File, Job, Upload, UploadPart, Usage
 from selftune.jobs.queue import get_job
+from selftune.store.completions import (
+    Kind,
+    StoredChoice,
+    StoredCompletion,
+    get_completion,
+    save_completion,
+)
 from selftune.store.files import get_file, save_file
 from selftune.store.store import Store
 from selftune.store.uploads import get_upload, save_part, save_upload
-from selftune.train.create import FinetuneRequest, create_finetuning_job
+from selftune.train.create import KIND, FinetuneRequest, create_finetuning_job
 
 _HOUR = 3600
 _ROW = b'{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n'
@@ -83,13 +90,37 @@ def job_or_placeholder(request: Request, job_id: str) -> Job:
     """Return a fine-tuning job."""
     parts, caller = context(request), identity(request)
     try:
-        return get_job(parts.store, caller.project_id, job_id)
+        return get_job(parts.store, caller.project_id, job_id, kind=KIND)
     except NotFound:
         if not parts.is_spec_profile:
             raise
     file = file_or_placeholder(request, "file-abc123")
     wanted = FinetuneRequest(model="selftune/fake", training_file=file.id)
     return create_finetuning_job(parts.store, caller, wanted)
+
+
+def completion_or_placeholder(request: Request, kind: Kind, completion_id: str) -> StoredCompletion:
+    """Return a stored chat or response."""
+    parts, caller = context(request), identity(request)
+    try:
+        return get_completion(parts.store, caller.project_id, kind, completion_id)
+    except NotFound:
+        if not parts.is_spec_profile:
+            raise
+    message = {"role": "assistant", "content": "a"}  # the SDK's type of a message has no other role
+    found = StoredCompletion(
+        id=completion_id,
+        project_id=caller.project_id,
+        kind=kind,
+        model="selftune/fake",
+        created_at=parts.store.now(),
+        messages=(message,),
+        choices=(StoredChoice(message=message, finish_reason="stop"),),
+        usage=Usage(prompt_tokens=1, completion_tokens=1),
+        options={"temperature": 1.0, "top_p": 1.0},
+    )
+    save_completion(parts.store, found)
+    return found
 
 
 def files_or_placeholders(request: Request, *file_ids: str | None) -> None:

@@ -256,7 +256,8 @@ def _is_wanted(found: StoredCompletion, query: CompletionQuery) -> bool:
 
 def _tool_names(options: dict[str, Any]) -> set[str]:
     """Return the names of tools as chats and as responses write them."""
-    tools = [tool for tool in options.get("tools") or () if isinstance(tool, dict)]
+    found = options.get("tools")
+    tools = [tool for tool in found if isinstance(tool, dict)] if isinstance(found, list) else []
     inner = [tool.get("function") or tool for tool in tools]
     return {str(tool["name"]) for tool in inner if isinstance(tool, dict) and "name" in tool}
 

@@ -42,6 +42,16 @@ MISTAKES = (
         "AACAPw==",
         "CreateEmbeddingRequest takes encoding_format base64, and OpenAI answers it with a string.",
     ),
+    Mistake(
+        ("ChatCompletionMessageList", "properties", "data", "items"),
+        {
+            "type": "object",
+            "required": ["id", "role", "content", "name", "content_parts"],
+            "properties": {"id": {"type": "string"}, "role": {"not": {"const": "assistant"}}},
+        },
+        {"id": "a-0", "role": "user", "content": "a", "name": None, "content_parts": None},
+        "It lists what the model was asked, as its own example shows; the schema has answers only.",
+    ),
 )
 
 UNDESCRIBED = {
@@ -61,7 +71,8 @@ def repaired(document: dict[str, Any]) -> dict[str, Any]:
         owner = schemas
         for key in owners:
             owner = owner[key]
-        stale = Draft202012Validator(owner[name]).is_valid(mistake.example)
+        whole = owner[name] | {"components": document["components"]}
+        stale = Draft202012Validator(whole).is_valid(mistake.example)
         assert not stale, f"no longer a mistake: {mistake}"
         owner[name] = {"anyOf": [owner[name], mistake.also]}
     schemas["CompletionChunk"] = _chunk(schemas["CreateCompletionResponse"])

@@ -1,25 +1,60 @@
-"""Answer chats."""
+"""Answer chats, and give back those that were stored."""
 
+from typing import Any
+
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.chat.stored import CHAT, asked_of, messages_json, stored_json
 from selftune.api.chat.wire import CreateChat, chunks_json, completion_json
-from selftune.api.context import answer, body_of, context, identity
+from selftune.api.context import (
+    answer,
+    body_of,
+    context,
+    identity,
+    limit_of,
+    run_in_threadpool,
+)
+from selftune.api.lists import (
+    DEFAULT_LIMIT,
+    MOST_LISTED,
+    after_of,
+    list_json,
+    order_of,
+    page_json,
+)
+from selftune.api.metadata import Metadata, wanted_metadata
 from selftune.api.routing import Router
 from selftune.api.sampling import served, while_connected
+from selftune.api.spec_profile import completion_or_placeholder
 from selftune.api.sse import stream
 from selftune.serve.frames import SampleRequest
+from selftune.store.completions import (
+    CompletionQuery,
+    delete_completion,
+    list_completions,
+    save_completion,
+    update_metadata,
+)
 
 router = Router("/v1/chat/completions")
 
 
+class UpdateChat(BaseModel):
+    """The body of a change to a stored chat."""
+
+    metadata: Metadata
+
+
 @router.post("")
 async def create(request: Request) -> Response:
-    """Answer a chat, whole or as a stream."""
+    """Answer a chat, whole or as a stream; store it where that is asked."""
     wanted = await body_of(request, CreateChat)
     wanted.check()
     parts = context(request)
     model = served(parts, identity(request), wanted.model)
+    asked = await asked_of(request, wanted) if wanted.store else None
     sample = SampleRequest(
         id=0,
         engine=model.engine,
@@ -29,7 +64,63 @@ async def create(request: Request) -> Response:
         with_tokens=wanted.stream or wanted.logprobs,
     )
     found = await while_connected(request, parts.serving.sample(sample))
-    identifier, created = parts.store.ids.new("chatcmpl-"), parts.store.now()
+    told: dict[str, Any] = {
+        "completion_id": parts.store.ids.new("chatcmpl-"),
+        "created": parts.store.now(),
+    }
+    if asked is not None:  # before the stream begins: a full disk is an error, not a cut answer
+        kept = asked.answered(completion_json(wanted, found, **told))
+        await run_in_threadpool(save_completion, parts.store, kept)
     if wanted.stream:
-        return stream(chunks_json(wanted, found, completion_id=identifier, created=created))
-    return answer(completion_json(wanted, found, completion_id=identifier, created=created))
+        return stream(chunks_json(wanted, found, **told))
+    return answer(completion_json(wanted, found, **told))
+
+
+@router.get("")
+def listing(request: Request) -> Response:
+    """Return a page of stored chats."""
+    query = CompletionQuery(
+        kind=CHAT,
+        model=request.query_params.get("model"),
+        metadata=wanted_metadata(request),
+        after=after_of(request),
+        limit=limit_of(request, DEFAULT_LIMIT, MOST_LISTED),
+        order=order_of(request, "asc"),
+    )
+    page = list_completions(context(request).store, identity(request).project_id, query)
+    return answer(list_json([stored_json(each) for each in page.data], has_more=page.has_more))
+
+
+@router.get("/{completion_id}")
+def retrieve(request: Request, completion_id: str) -> Response:
+    """Return a stored chat."""
+    return answer(stored_json(completion_or_placeholder(request, CHAT, completion_id)))
+
+
+@router.post("/{completion_id}")
+async def update(request: Request, completion_id: str) -> Response:
+    """Replace a stored chat's metadata."""
+    wanted = await body_of(request, UpdateChat)
+    return await run_in_threadpool(_update, request, completion_id, wanted)
+
+
+@router.delete("/{completion_id}")
+def delete(request: Request, completion_id: str) -> Response:
+    """Forget a stored chat."""
+    found = completion_or_placeholder(request, CHAT, completion_id)
+    delete_completion(context(request).store, found.project_id, CHAT, found.id)
+    return answer({"object": "chat.completion.deleted", "id": found.id, "deleted": True})
+
+
+@router.get("/{completion_id}/messages")
+def messages(request: Request, completion_id: str) -> Response:
+    """Return a page of what was said to the model in a stored chat."""
+    found = completion_or_placeholder(request, CHAT, completion_id)
+    return answer(page_json(request, messages_json(found), "asc"))
+
+
+def _update(request: Request, completion_id: str, wanted: UpdateChat) -> Response:
+    found = completion_or_placeholder(request, CHAT, completion_id)
+    store = context(request).store
+    changed = update_metadata(store, found.project_id, CHAT, found.id, wanted.metadata)
+    return answer(stored_json(changed))

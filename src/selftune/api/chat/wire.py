@@ -5,8 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from selftune.api.context import Storable
+from selftune.api.metadata import Metadata
 from selftune.api.sampling import FINGERPRINT, MOST, SamplingFields
 from selftune.core.errors import InvalidInput
+from selftune.core.records import Usage
 from selftune.serve.frames import Sampled, WireChoice, WireToken
 
 NEVER = -9999.0
@@ -62,6 +65,9 @@ class CreateChat(SamplingFields):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
     response_format: dict[str, Any] | None = None
     tool_choice: Any = None
+    store: bool = False
+    metadata: Metadata | None = None
+    user: Storable | None = None
 
     def check(self) -> None:
         """Refuse what the model could not keep its word on."""
@@ -135,7 +141,7 @@ def chunks_json(
         yield envelope | {"choices": [], "usage": usage_json(found)}
 
 
-def usage_json(found: Sampled) -> dict[str, Any]:
+def usage_json(found: Sampled | Usage) -> dict[str, Any]:
     """Return the tokens of an answer."""
     return {
         "prompt_tokens": found.prompt_tokens,

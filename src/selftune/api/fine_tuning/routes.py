@@ -1,7 +1,5 @@
 """Create, list, read and steer fine-tuning jobs."""
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +18,7 @@ from selftune.api.fine_tuning.wire import (
     event_json,
     job_json,
 )
+from selftune.api.metadata import wanted_metadata
 from selftune.api.routing import Router
 from selftune.api.spec_profile import files_or_placeholders, job_or_placeholder, tolerated
 from selftune.core.errors import InvalidInput
@@ -31,7 +30,6 @@ from selftune.train.create import KIND, create_finetuning_job
 
 router = Router("/v1/fine_tuning/jobs")
 _MOST_LISTED = 100
-_METADATA = re.compile(r"metadata\[(.{1,64})\]")
 
 
 @router.post("")
@@ -134,13 +132,9 @@ def _after(request: Request) -> str | None:
 
 
 def _query(request: Request) -> JobQuery:
-    query = request.query_params
-    found = {
-        match[1]: value for name, value in query.items() if (match := _METADATA.fullmatch(name))
-    }
     return JobQuery(
         after=_after(request),
         limit=limit_of(request, 20, _MOST_LISTED),
-        metadata=found,
-        without_metadata=query.get("metadata") in ("", "null"),
+        metadata=wanted_metadata(request),
+        without_metadata=request.query_params.get("metadata") in ("", "null"),
     )

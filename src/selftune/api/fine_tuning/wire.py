@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from selftune.api.context import Storable
+from selftune.api.metadata import Metadata
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page
 from selftune.core.records import (
@@ -75,10 +76,7 @@ class CreateJob(BaseModel):
     seed: Annotated[StrictInt, Field(ge=0, le=2_147_483_647)] | None = None
     hyperparameters: Numbers | None = None
     method: Method | None = None
-    metadata: (
-        Annotated[dict[Annotated[Storable, Field(max_length=64)], Text], Field(max_length=16)]
-        | None
-    ) = None
+    metadata: Metadata | None = None
     integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
 
     def request(self) -> FinetuneRequest:

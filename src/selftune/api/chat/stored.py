@@ -1,0 +1,148 @@
+"""Stored chat completions in OpenAI's JSON, both ways."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from selftune.api.chat.wire import CreateChat, usage_json
+from selftune.api.context import identity, json_of, request_id
+from selftune.api.sampling import FINGERPRINT
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Usage
+from selftune.store.completions import Kind, StoredChoice, StoredCompletion
+
+CHAT: Kind = "chat.completion"
+_DEFAULTS = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "seed": None,
+    "tools": None,
+    "tool_choice": None,
+    "response_format": None,
+}
+"""What OpenAI says of a stored chat besides its answer, and what an absent word means."""
+_OPTIONS = (
+    *_DEFAULTS,
+    "n",
+    "stop",
+    "max_tokens",
+    "max_completion_tokens",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "user",
+)
+_OF_MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A chat that is to be stored with its answer."""
+
+    project_id: str
+    model: str
+    metadata: dict[str, str]
+    messages: tuple[dict[str, Any], ...]
+    options: dict[str, Any]
+
+    def answered(self, completion: dict[str, Any]) -> StoredCompletion:
+        """Return the record of the chat and of what OpenAI's JSON says that was answered."""
+        usage = completion["usage"]
+        return StoredCompletion(
+            id=completion["id"],
+            project_id=self.project_id,
+            kind=CHAT,
+            model=self.model,
+            created_at=completion["created"],
+            metadata=self.metadata,
+            messages=self.messages,
+            choices=tuple(
+                StoredChoice(
+                    message=choice["message"],
+                    finish_reason=choice["finish_reason"],
+                    logprobs=choice["logprobs"],
+                )
+                for choice in completion["choices"]
+            ),
+            usage=Usage(
+                prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"]
+            ),
+            options=self.options,
+        )
+
+
+async def asked_of(request: Request, wanted: CreateChat) -> Asked:
+    """Return what of a request is stored, in the caller's own words.
+
+    Raises:
+        InvalidInput: it has what no answer could give back; said before a model is asked.
+
+    """
+    body = await json_of(request)
+    messages = tuple(
+        {name: message[name] for name in _OF_MESSAGE if message.get(name) is not None}
+        for message in body["messages"]
+    )
+    options = {name: body[name] for name in _OPTIONS if name in body}
+    for param, value in (("messages", messages), *options.items()):
+        try:
+            orjson.dumps(value)
+        except orjson.JSONEncodeError as error:
+            raise InvalidInput(
+                f"Invalid value for {param!r}: it could not be given back as JSON: {error}.",
+                code="invalid_value",
+                param=param,
+            ) from error
+    return Asked(
+        project_id=identity(request).project_id,
+        model=wanted.model,
+        metadata=wanted.metadata or {},
+        messages=messages,
+        options=_DEFAULTS | options | {"request_id": request_id(request)},
+    )
+
+
+def stored_json(found: StoredCompletion) -> dict[str, Any]:
+    """Return a stored chat completion."""
+    return {
+        "object": CHAT,
+        "id": found.id,
+        "model": found.model,
+        "created": found.created_at,
+        "request_id": found.options.get("request_id"),
+        "service_tier": "default",
+        "system_fingerprint": FINGERPRINT,
+        "input_user": found.options.get("user"),
+        "metadata": found.metadata,
+        "choices": [
+            {"index": index, **choice.model_dump()} for index, choice in enumerate(found.choices)
+        ],
+        "usage": usage_json(found.usage),
+    } | {name: found.options.get(name) for name in _DEFAULTS}
+
+
+def messages_json(found: StoredCompletion) -> list[dict[str, Any]]:
+    """Return what was said to the model."""
+    return [
+        _message_json(f"{found.id}-{index}", message)
+        for index, message in enumerate(found.messages)
+    ]
+
+
+def _message_json(message_id: str, message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of a request. OpenAI's schema knows only answers; its example a user's."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else None
+    return message | {
+        "id": message_id,
+        "content": content if parts is None else "".join(part.get("text") or "" for part in parts),
+        "name": message.get("name"),
+        "refusal": message.get("refusal"),
+        "content_parts": parts,
+    }
