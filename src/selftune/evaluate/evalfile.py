@@ -43,7 +43,7 @@ class Limits(Record):
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most requests on their way to one endpoint; a 429 makes it fewer for a while."""
-    attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    attempts: Annotated[int, Field(ge=1, le=100)] = 12
     """Most attempts for one question."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 300.0
     """Longest wait for one answer."""

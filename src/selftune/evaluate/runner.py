@@ -27,6 +27,7 @@ from selftune.evaluate.rounds import Totals
 from selftune.evaluate.scorer import Graded, Scorer, guarded
 from selftune.evaluate.task import GIVEN, Backing, Progress, Task
 from selftune.models.answers import Answer, Question
+from selftune.models.asking import run_loop
 from selftune.models.endpoint import Endpoint
 
 _GRADING_THREADS = 32
@@ -61,7 +62,7 @@ def run_evaluation(
     async def run() -> Totals:
         return await _Run(task, backing, responses, on_result, on_progress).drive()
 
-    return asyncio.run(run())
+    return run_loop(run())
 
 
 class _Call(NamedTuple):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from statistics import median
 from time import perf_counter
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import Field
 
@@ -34,6 +34,8 @@ from selftune.models.lateness import Lateness
 from selftune.models.pace import Pace
 from selftune.models.requests import asked_wait, body_bytes, refusal_of
 from selftune.models.route import route_to
+
+T = TypeVar("T")
 
 _FAILURES_IN_A_ROW = 3
 """So many questions without an answer, each after all its attempts: the endpoint is down."""
@@ -242,12 +244,7 @@ def ask(
         Unavailable: the endpoint is down, or the account has no credit left.
 
     """
-    drive = _drive(endpoint, iter(questions), on_answer, limits or Limits())
-    if not _has_running_loop():
-        run_loop(drive)
-        return
-    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own
-        thread.submit(run_loop, drive).result()
+    run_loop(_drive(endpoint, iter(questions), on_answer, limits or Limits()))
 
 
 def ask_all(
@@ -260,15 +257,21 @@ def ask_all(
     return [found[asked.key] for asked in listed]
 
 
-def run_loop(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, on the faster event loop where there is one."""
+def run_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, on the faster event loop where there is one; return its result."""
+    if not _has_running_loop():
+        return _run(coroutine)
+    with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own
+        return thread.submit(_run, coroutine).result()
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         from uvloop import new_event_loop
     except ImportError:  # there is none for Windows
-        asyncio.run(coroutine)
-        return
+        return asyncio.run(coroutine)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(coroutine)
+        return runner.run(coroutine)
 
 
 async def _drive(
