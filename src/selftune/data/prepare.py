@@ -5,8 +5,9 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.core.runfile import Template
-from selftune.data.rows import SYSTEM_ROLES, Row
+from selftune.data.rows import Row
 from selftune.data.sources.filling import filled_chat
+from selftune.models.messages import SYSTEM_ROLES
 
 Chat = list[dict[str, Any]]
 

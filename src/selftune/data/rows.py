@@ -6,12 +6,12 @@ Every part of this stage compares and counts rows by these two texts.
 from typing import Any, Literal, NamedTuple
 
 from selftune.data.problems import Problem
+from selftune.models.messages import content_text
 
 Row = dict[str, Any]
 Kind = Literal["chat", "preference", "prompt", "completion", "item", "fields"]
 """`prompt` is a chat that does not end with the assistant, as reinforcement asks for."""
 
-SYSTEM_ROLES = ("system", "developer")
 _QUESTION_FIELDS = (
     "question",
     "input_text",
@@ -57,17 +57,6 @@ def fields_of(row: Row) -> Row:
     """Return what templates call `item`: the inner object of `{"item": …}`, or the row."""
     inner = row.get("item")
     return inner if isinstance(inner, dict) else row
-
-
-def content_text(message: Any) -> str:
-    """Return the text of a message, of its text parts where it has parts; else nothing."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return ""
 
 
 def prompt_text(row: Row, field: str | None = None) -> str:

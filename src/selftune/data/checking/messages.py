@@ -5,7 +5,7 @@ from typing import Any
 
 from selftune.data.checking.images import MAX_IMAGES, images_of, part_faults
 from selftune.data.checking.tools import Fault, call_faults, is_name
-from selftune.data.rows import SYSTEM_ROLES
+from selftune.models.messages import SYSTEM_ROLES
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KEYS = frozenset(

@@ -19,6 +19,7 @@ from selftune.data.counting.lengths import Tokenizer, measure
 from selftune.data.counting.pieces import TOOLS
 from selftune.data.rows import Row
 from selftune.data.sources.json_rows import parse_row
+from selftune.models.messages import SYSTEM_ROLES
 
 SYSTEM, USER, ASSISTANT, OTHER = range(4)
 CODES = {"system": SYSTEM, "developer": SYSTEM, "user": USER, "assistant": ASSISTANT}
@@ -204,7 +205,7 @@ def _is_good(row: CallingRow, names: set[str]) -> bool:
                 return False
             waiting.discard(str(turn.tool_call_id))
             continue
-        is_system = turn.role in ("system", "developer")
+        is_system = turn.role in SYSTEM_ROLES
         if waiting or (is_system and has_begun) or not _is_good_turn(turn):
             return False
         has_begun = has_begun or not is_system

@@ -9,7 +9,8 @@ the name and the arguments are counted as text.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from selftune.data.rows import SYSTEM_ROLES, Row, content_text, fields_of, kind_of
+from selftune.data.rows import Row, fields_of, kind_of
+from selftune.models.messages import SYSTEM_ROLES, content_text
 from selftune.models.tokens import TOKENS_PER_MESSAGE, TOKENS_PER_REPLY
 
 PARTS = ("system", "user", "assistant", "tool", "tools", "images", "overhead", "fields")

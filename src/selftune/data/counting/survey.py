@@ -19,7 +19,8 @@ from selftune.data.counting.lengths import Lengths, Numbers, Tokenizer, join, me
 from selftune.data.counting.pieces import IMAGES, dicts, said, sides_of, tools_of
 from selftune.data.problems import Problem
 from selftune.data.read import ReadOptions, read_lines
-from selftune.data.rows import SYSTEM_ROLES, Line, Row, answer_text, content_text, kind_of
+from selftune.data.rows import Line, Row, answer_text, kind_of
+from selftune.models.messages import SYSTEM_ROLES, content_text
 
 _BATCH = 2000
 _MOST_DISTINCT = 20_000

@@ -13,7 +13,8 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.data.counting.lengths import Tokenizer
 from selftune.data.counting.pieces import Message, is_trained, said, sides_of, tools_of
-from selftune.data.rows import SYSTEM_ROLES, Row, kind_of
+from selftune.data.rows import Row, kind_of
+from selftune.models.messages import SYSTEM_ROLES
 from selftune.models.open_tokenizer import OpenTokenizer
 
 Part = Literal["text", "markup", "learned", "unread"]

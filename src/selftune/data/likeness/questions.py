@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from selftune.data.likeness.words import normal_form
-from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, fields_of, prompt_text
+from selftune.data.rows import Row, answer_text, fields_of, prompt_text
+from selftune.models.messages import SYSTEM_ROLES
 
 _ANSWER_FIELDS = (
     "answer",

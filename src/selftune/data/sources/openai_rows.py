@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from selftune.core.errors import InvalidInput
-from selftune.data.rows import SYSTEM_ROLES, Row
+from selftune.data.rows import Row
+from selftune.models.messages import SYSTEM_ROLES
 
 _ROW_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
 _PREFERENCE_KEYS = ("input", "preferred_output", "non_preferred_output")

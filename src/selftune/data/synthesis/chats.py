@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, fields_of, prompt_text
+from selftune.data.rows import Row, answer_text, fields_of, prompt_text
+from selftune.models.messages import SYSTEM_ROLES
 from selftune.models.stored import TOOL_KEYS
 
 Messages = list[dict[str, Any]]

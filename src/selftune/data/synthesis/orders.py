@@ -13,13 +13,14 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from selftune.core.records import Record
-from selftune.data.rows import SYSTEM_ROLES, Row, answer_text, prompt_text
+from selftune.data.rows import Row, answer_text, prompt_text
 from selftune.data.synthesis.labels import Label, Want, missing_most, plain_label
 from selftune.data.synthesis.novelty import Novelty
 from selftune.data.synthesis.prompting import Style, drawn_style, messages_of, quoted
 from selftune.data.synthesis.run import Asking, body_of
 from selftune.data.synthesis.schemas import Schema, list_of, object_of, string
 from selftune.models.answers import Question, question
+from selftune.models.messages import SYSTEM_ROLES
 
 _ROUND = 32
 """Requests of one round. Larger rounds wait less, smaller ones steer better."""
