@@ -1,15 +1,14 @@
 """What a comparison says, in words: better, worse, equivalent within a margin, or cannot tell."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.evaluate.statistics.bootstrap import bootstrap_mean
-from selftune.evaluate.statistics.clusters import Groups, standard_error
+from selftune.evaluate.statistics.bootstrap import bootstrap_mean, has_spread
+from selftune.evaluate.statistics.clusters import Groups, Values, cluster_sums, standard_error
 from selftune.evaluate.statistics.interval import Interval
 from selftune.evaluate.statistics.paired import differences, mcnemar, paired_shares, sign_flip
 from selftune.evaluate.statistics.power import (
@@ -42,11 +41,16 @@ class Evidence(Record):
     within: Interval
     """At 1 - 2 alpha: 90 %. Both ends inside a margin are two one-sided tests at alpha."""
     p_value: float
+    """Corrected, where several models are compared with the same one."""
+    comparisons: int = 1
+    """How many the p-value is corrected for."""
     test: str
     deviation: float
     """Of the differences, item by item; of shares with one item more that differs."""
+    is_share: bool = False
+    """Shares that pass are compared, and differences are points; else mean scores."""
     discordant: float | None = None
-    """Share of items on which the two differ; None when scores are compared."""
+    """Share of items on which the two differ; None where items are not simply right or wrong."""
 
 
 class Verdict(Record):
@@ -82,13 +86,47 @@ def share_evidence(only_first: int, only_second: int, n: int, *, alpha: float = 
         p_value=mcnemar(only_first, only_second),
         test="exact McNemar",
         deviation=math.sqrt(max(discordant - difference.value**2, 0.25 / n)),
+        is_share=True,
         discordant=discordant,
     )
 
 
+def grouped_share_evidence(
+    first: Values,
+    second: Values,
+    random: np.random.Generator,
+    *,
+    groups: Groups | None = None,
+    alpha: float = ALPHA,
+) -> Evidence:
+    """Return what shares that pass say, of items that come in groups or were asked several times.
+
+    Raises:
+        InvalidInput: the items are not the same, or there is none.
+
+    """
+    gaps = differences(first, second)
+    clusters = len(cluster_sums(gaps, groups)[0])
+    if has_spread(gaps, groups):
+        found = score_evidence(first, second, random, groups=groups, alpha=alpha)
+        return found.model_copy(update={"is_share": True})
+    # All groups alike: each says as much as one item that differs, or does not.
+    gap = float(gaps.mean())
+    only = math.floor(abs(gap) * clusters + 1e-9)
+    found = share_evidence(*((only, 0) if gap < 0 else (0, only)), clusters, alpha=alpha)
+    difference = found.difference.model_copy(update={"value": gap, "n": len(gaps)})
+    return found.model_copy(
+        update={
+            "difference": difference,
+            "deviation": found.deviation * math.sqrt(len(gaps) / clusters),
+            "discordant": None,
+        }
+    )
+
+
 def score_evidence(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Values,
+    second: Values,
     random: np.random.Generator,
     *,
     groups: Groups | None = None,
@@ -151,7 +189,7 @@ def verdict(
 def amount(value: float, evidence: Evidence) -> str:
     """Return a difference as text without a sign: in points for shares."""
     size = abs(value)
-    return f"{size:.3g}" if evidence.discordant is None else f"{100 * size:.3g} points"
+    return f"{100 * size:.3g} points" if evidence.is_share else f"{size:.3g}"
 
 
 def _outcome(evidence: Evidence, policy: Policy) -> Outcome:
@@ -203,13 +241,16 @@ def _remedy(more: int | None, n: int, what: str) -> str:
 
 def _facts(evidence: Evidence) -> str:
     found, level = evidence.difference, 100 * evidence.difference.confidence
-    if evidence.discordant is None:
-        size = f"{found.value:+.3g} on {found.n:,} questions"
-        bounds = f"{found.low:+.3g} to {found.high:+.3g}"
-    else:
+    if evidence.is_share:
         size = f"{100 * found.value:+.1f} points on {found.n:,} questions"
         bounds = f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
-    return f"{size} ({level:g} % interval {bounds}, {evidence.test} p = {evidence.p_value:.2g})"
+    else:
+        size = f"{found.value:+.3g} on {found.n:,} questions"
+        bounds = f"{found.low:+.3g} to {found.high:+.3g}"
+    chance = f"{evidence.test} p = {evidence.p_value:.2g}"
+    if evidence.comparisons > 1:
+        chance += f", corrected for {evidence.comparisons} comparisons"
+    return f"{size} ({level:g} % interval {bounds}, {chance})"
 
 
 def _reasons(evidence: Evidence, policy: Policy) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 """How sure a mean is, by drawing items again and again from those that there are."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from selftune.core.errors import InvalidInput
-from selftune.evaluate.statistics.clusters import Groups, Numbers, cluster_sums
+from selftune.evaluate.statistics.clusters import Groups, Numbers, Values, cluster_sums
 from selftune.evaluate.statistics.distributions import (
     NORMAL,
     normal_point,
@@ -26,7 +25,7 @@ _BLOCK = 1 << 20
 
 
 def bootstrap_mean(
-    values: Sequence[float],
+    values: Values,
     random: np.random.Generator,
     *,
     groups: Groups | None = None,
@@ -60,7 +59,7 @@ def bootstrap_mean(
     return Interval(value=mean, low=low, high=high, n=len(values), confidence=confidence)
 
 
-def has_spread(values: Sequence[float], groups: Groups | None = None) -> bool:
+def has_spread(values: Values, groups: Groups | None = None) -> bool:
     """Return whether there are two items or groups that differ."""
     return _has_spread(*cluster_sums(values, groups))
 

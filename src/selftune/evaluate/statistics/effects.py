@@ -1,12 +1,12 @@
 """How large a difference is, apart from how sure it is."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.evaluate.statistics.clusters import Values
 from selftune.evaluate.statistics.interval import CONFIDENCE, need_same_items, need_some
 from selftune.evaluate.statistics.shares import clopper_pearson
 
@@ -48,7 +48,7 @@ def cohens_h(first: float, second: float) -> float:
     return 2 * math.asin(math.sqrt(second)) - 2 * math.asin(math.sqrt(first))
 
 
-def cohens_d(first: Sequence[float], second: Sequence[float]) -> float:
+def cohens_d(first: Values, second: Values) -> float:
     """Return Cohen's d: the difference of means over the two samples' pooled deviation.
 
     0.2 is small, 0.5 medium, 0.8 large (Cohen 1988, chapter 2).
@@ -66,7 +66,7 @@ def cohens_d(first: Sequence[float], second: Sequence[float]) -> float:
     return float(b.mean() - a.mean()) / math.sqrt(squares / freedom)
 
 
-def paired_effect(first: Sequence[float], second: Sequence[float]) -> float:
+def paired_effect(first: Values, second: Values) -> float:
     """Return the mean difference over the deviation of differences (Cohen's d of pairs, dz).
 
     Raises:

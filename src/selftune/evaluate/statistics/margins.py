@@ -5,12 +5,11 @@ its own. `margin` is how much of a loss is still acceptable, in the unit of what
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from selftune.core.errors import InvalidInput
-from selftune.evaluate.statistics.clusters import Groups, standard_error
+from selftune.evaluate.statistics.clusters import Groups, Values, count_groups, standard_error
 from selftune.evaluate.statistics.distributions import NORMAL, student_below
 from selftune.evaluate.statistics.interval import need_count, need_fraction, need_some
 from selftune.evaluate.statistics.paired import difference_score, differences
@@ -38,7 +37,7 @@ def shares_equivalent(only_first: int, only_second: int, n: int, margin: float) 
 
 
 def scores_not_worse(
-    first: Sequence[float], second: Sequence[float], margin: float, groups: Groups | None = None
+    first: Values, second: Values, margin: float, groups: Groups | None = None
 ) -> float:
     """Return the one-sided p-value against "the second's mean is lower by the margin or more".
 
@@ -54,12 +53,12 @@ def scores_not_worse(
     error = standard_error(gaps, groups)
     if error == 0:
         raise InvalidInput("All differences are the same: nothing to test.", code="no_spread")
-    freedom = (len(gaps) if groups is None else len(set(groups))) - 1
+    freedom = (len(gaps) if groups is None else count_groups(groups)) - 1
     return 1 - student_below((float(np.mean(gaps)) + margin) / error, freedom)
 
 
 def scores_equivalent(
-    first: Sequence[float], second: Sequence[float], margin: float, groups: Groups | None = None
+    first: Values, second: Values, margin: float, groups: Groups | None = None
 ) -> float:
     """Return the p-value against "the means differ by the margin or more" (Schuirmann 1987)."""
     worse = scores_not_worse(first, second, margin, groups)

@@ -1,11 +1,10 @@
 """How far guessed numbers are from the truth."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from selftune.core.records import Record
 from selftune.evaluate.statistics.bootstrap import bootstrap_mean, has_spread
+from selftune.evaluate.statistics.clusters import Groups, Values
 from selftune.evaluate.statistics.interval import Interval, need_same_items, need_some
 
 
@@ -21,7 +20,7 @@ class NumberErrors(Record):
 
 
 def number_errors(
-    guesses: Sequence[float], truths: Sequence[float], random: np.random.Generator
+    guesses: Values, truths: Values, random: np.random.Generator, groups: Groups | None = None
 ) -> NumberErrors:
     """Return mean absolute error, root mean square error and the coefficient of determination.
 
@@ -33,11 +32,13 @@ def number_errors(
     need_same_items(len(guesses), len(truths))
     guess, truth = np.asarray(guesses, float), np.asarray(truths, float)
     errors = guess - truth
-    sizes = np.abs(errors).tolist()
+    sizes = np.abs(errors)
     spread = float(((truth - truth.mean()) ** 2).sum())
     return NumberErrors(
         mean_absolute=float(np.mean(sizes)),
-        interval=bootstrap_mean(sizes, random) if has_spread(sizes) else None,
+        interval=bootstrap_mean(sizes, random, groups=groups)
+        if has_spread(sizes, groups)
+        else None,
         root_mean_square=float(np.sqrt((errors**2).mean())),
         r_squared=None if spread == 0 else 1 - float((errors**2).sum()) / spread,
     )

@@ -5,13 +5,12 @@ Items on which both do the same say nothing about which is better; only the othe
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from selftune.core.errors import InvalidInput
 from selftune.evaluate.statistics.bootstrap import bootstrap_mean
-from selftune.evaluate.statistics.clusters import Groups, Numbers, cluster_sums
+from selftune.evaluate.statistics.clusters import Groups, Numbers, Values, cluster_sums
 from selftune.evaluate.statistics.distributions import (
     binomial_at,
     binomial_below,
@@ -101,8 +100,8 @@ def difference_score(only_first: int, only_second: int, n: int, gap: float) -> f
 
 
 def paired_difference(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Values,
+    second: Values,
     random: np.random.Generator,
     *,
     groups: Groups | None = None,
@@ -129,8 +128,8 @@ def paired_difference(
 
 
 def sign_flip(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Values,
+    second: Values,
     random: np.random.Generator,
     *,
     groups: Groups | None = None,
@@ -155,7 +154,7 @@ def sign_flip(
     return _drawn(moved, least, random)
 
 
-def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
+def differences(first: Values, second: Values) -> Numbers:
     """Return second minus first, item by item.
 
     Raises:
@@ -163,7 +162,7 @@ def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
 
     """
     need_same_items(len(first), len(second))
-    return [b - a for a, b in zip(first, second, strict=True)]
+    return np.asarray(second, np.float64) - np.asarray(first, np.float64)
 
 
 def _drawn(moved: Numbers, least: float, random: np.random.Generator) -> float:

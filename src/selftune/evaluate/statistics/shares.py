@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 
 from selftune.core.errors import InvalidInput
+from selftune.evaluate.statistics.clusters import Groups, Values, cluster_sums, standard_error
 from selftune.evaluate.statistics.distributions import (
     beta_below,
     crossing,
+    student_point,
     two_sided_point,
 )
 from selftune.evaluate.statistics.interval import (
@@ -68,6 +70,38 @@ def weighted_share(
     effective = total * total / math.fsum(w * w for w in weights)
     low, high = score_bounds(share, effective, confidence)
     return Interval(value=share, low=low, high=high, n=len(passed), confidence=confidence)
+
+
+def clustered_share(
+    shares: Values,
+    groups: Groups | None = None,
+    *,
+    answers: int | None = None,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Return the mean of shares of items that come in groups, or were asked several times.
+
+    Wilson's interval on the effective number of answers: as many independent ones would have this
+    standard error (Korn and Graubard 1998, Survey Methodology 24; Franco, Little, Louis and Slud
+    2019, Journal of Survey Statistics and Methodology 7). They are never more than the answers;
+    where nothing is known of the spread, each group counts as one.
+
+    Raises:
+        InvalidInput: there is no item, or a share is not from 0 to 1.
+
+    """
+    sums, sizes = cluster_sums(shares, groups)
+    if min(shares) < 0 or max(shares) > 1:
+        raise InvalidInput("A share is from 0 to 1.")
+    share, clusters = float(sums.sum() / sizes.sum()), len(sums)
+    effective = float(clusters)
+    error = standard_error(shares, groups) if clusters > 1 else 0.0
+    if 0 < share < 1 and error > 0:
+        # Few groups: their spread is itself not well known.
+        sure = two_sided_point(confidence) / student_point((1 + confidence) / 2, clusters - 1)
+        effective = min(share * (1 - share) * (sure / error) ** 2, answers or len(shares))
+    low, high = score_bounds(share, effective, confidence)
+    return Interval(value=share, low=low, high=high, n=len(shares), confidence=confidence)
 
 
 def difference_of_shares(first: Interval, second: Interval) -> Interval:
