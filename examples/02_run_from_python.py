@@ -28,6 +28,6 @@ class Told(local.Progress):
 
 report, written = local.run(RUN_FILE, progress=Told())
 
-print(report.comparison.words)
-print(f"model:  {report.model}")
+print(report.comparisons[0].words)
+print(f"model:  {report.arms[-1].summary.model}")
 print(f"report: {written.html}")

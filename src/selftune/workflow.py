@@ -5,9 +5,9 @@ for a run file) saves intent; `finetune` is what a worker's child does with it; 
 tuned model the same questions. `local.run` is these four in a row.
 """
 
-import re
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from selftune.data.keep import keep_rows
 from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
 from selftune.data.sources.source import located
-from selftune.evaluate.compare import compare
 from selftune.evaluate.items import Item, to_items
-from selftune.evaluate.report import Report
-from selftune.evaluate.run import EvalRun, EvalTask, evaluate
+from selftune.evaluate.report import Report, read_report
+from selftune.evaluate.rounds import ArmRecord, Round, RoundFolder, eval_folder
+from selftune.evaluate.run import EvalRun, EvalTask, evaluate, ids_sha256, keep_runs
 from selftune.jobs.events import NewEvent, append_events, events_since
 from selftune.jobs.queue import Lease, fenced, move, update_state
+from selftune.models.prices import FREE
 from selftune.models.sampler import Sampling
 from selftune.serve.loader import load_sampler
 from selftune.serve.resolve import resolve
@@ -142,7 +143,9 @@ def prove(
             store.root, found.engine, found.folder, threads=store.settings.threads
         )
         runs.append(evaluate(task, sampler, model, partial(each, model, total)))
-    return report_of(spec, prepared, job, (runs[0], runs[1]), events_since(store, job.id, 0))
+    folder = eval_folder(store.root, spec.name) / "rounds" / job.id
+    events = events_since(store, job.id, 0)
+    return report_of(spec, prepared, job, (runs[0], runs[1]), events, folder)
 
 
 def report_of(
@@ -151,8 +154,9 @@ def report_of(
     job: Job,
     runs: tuple[EvalRun, EvalRun],
     events: tuple[Event, ...],
+    folder: Path,
 ) -> Report:
-    """Return everything that the report shows."""
+    """Keep both runs as a round in a folder, and return everything that the report shows."""
     trained = TrainSpec.model_validate(job.spec)
     reasons = job.state.get("reasons", {})
     chosen = {
@@ -161,6 +165,9 @@ def report_of(
     }
     seconds = (job.finished_at or 0) - (job.started_at or 0)
     facts = {
+        "about": spec.description,
+        "trained": trained.base,
+        "job": job.id,
         "training rows": str(prepared.rows),
         "questions that training rows ask too": f"{prepared.leaked} of {len(prepared.items)}",
         "training seconds": str(seconds),
@@ -169,30 +176,24 @@ def report_of(
         **chosen,
     }
     losses = [e.data for e in events if e.type == "metrics" and e.data is not None]
-    return Report(
-        name=spec.name,
-        description=spec.description,
-        base_name=trained.base,
-        model=str(job.state["fine_tuned_model"]),
-        job_id=job.id,
+    found = Round(
+        id=job.id,
+        eval=spec.name,
+        created_at=job.created_at,
+        finished_at=job.finished_at,
+        status="completed",
+        arms=tuple(
+            ArmRecord(name=name, model=run.model, rates=FREE)
+            for name, run in zip(("base", "tuned"), runs, strict=True)
+        ),
+        graders=spec.evaluation.graders,
+        items=len(prepared.items),
+        items_sha256=ids_sha256(prepared.items),
         facts=facts,
-        events=tuple(event.message for event in events if event.type != "metrics"),
         losses=tuple((float(m["step"]), float(m["train_loss"])) for m in losses),
-        items=prepared.items,
-        base=runs[0],
-        tuned=runs[1],
-        comparison=compare(prepared.items, *runs),
-        answer_field=_answer_field(spec),
+        version=version("selftune"),
     )
-
-
-def _answer_field(spec: RunFile) -> str | None:
-    """Return the item's field that a grader compares with, if it is one field."""
-    for grader in spec.evaluation.graders:
-        named = re.fullmatch(r"\{\{\s*item\.(\w+)\s*\}\}", str(grader.get("reference", "")))
-        if named is not None:
-            return named[1]
-    return None
+    return read_report(keep_runs(RoundFolder(folder), found, prepared.items, runs))
 
 
 def finetune(store: Store, job: Job, lease: Lease) -> None:

@@ -4,16 +4,21 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.evaluate.made_rounds import Score, scored_round
 
-from selftune.core.errors import InvalidInput
-from selftune.core.records import Scored
-from selftune.evaluate.compare import Comparison, compare
-from selftune.evaluate.items import Item
-from selftune.evaluate.run import Answered, EvalRun
+from selftune.core.errors import InvalidInput, NotFound
+from selftune.evaluate.compare import Comparison
+from selftune.evaluate.report import read_report
+from selftune.evaluate.rounds import RoundFolder
 from selftune.evaluate.verdict import (
     Policy,
     Verdict,
@@ -22,43 +27,22 @@ from selftune.evaluate.verdict import (
     verdict,
 )
 
+Compare = Callable[..., Comparison]
+
 
 def told(only_base: int, only_tuned: int, n: int, **policy: float | None) -> Verdict:
     return verdict(share_evidence(only_base, only_tuned, n), Policy.model_validate(policy))
 
 
-def answers(scores: list[float | None], *, passing: float = 1.0) -> EvalRun:
-    """Return a run with these scores; None could not be scored."""
+@pytest.fixture
+def compared(tmp_path: Path) -> Callable[..., Comparison]:
+    """Return what compares two models' scores; None could not be scored."""
 
-    def scored(value: float | None) -> Scored:
-        if value is None:
-            return Scored(status="errored", reason="the judge did not answer")
-        return Scored(status="scored", value=value, passed=value >= passing)
+    def compare(base: list[Score], tuned: list[Score], **columns: Sequence[Any]) -> Comparison:
+        folder = scored_round(tmp_path / "round", {"base": base, "tuned": tuned}, columns)
+        return read_report(folder).comparisons[0]
 
-    return EvalRun(
-        model="m",
-        answers=tuple(
-            Answered(
-                index=index,
-                output="",
-                prompt_tokens=1,
-                completion_tokens=1,
-                seconds=0.1,
-                scores=(scored(value),),
-            )
-            for index, value in enumerate(scores, start=1)
-        ),
-    )
-
-
-def compared(
-    base: list[float | None], tuned: list[float | None], categories: str | None = None
-) -> Comparison:
-    items = tuple(
-        Item(index=at, id=str(at), item={}, category=categories[at - 1] if categories else None)
-        for at in range(1, len(base) + 1)
-    )
-    return compare(items, answers(base), answers(tuned))
+    return compare
 
 
 @pytest.mark.parametrize(
@@ -179,29 +163,29 @@ def test_scores_are_judged_as_shares_are() -> None:
         score_evidence(base, base, random)
 
 
-def test_what_could_not_be_scored_is_left_out_and_not_wrong() -> None:
-    base = [0.0] * 10 + [1.0] * 10
-    tuned: list[float | None] = [1.0] * 10 + [None] * 10
-    found = compared([*base], tuned)
+def test_what_could_not_be_scored_is_left_out_and_not_wrong(compared: Compare) -> None:
+    found = compared([0.0] * 10 + [1.0] * 10, [1.0] * 10 + [None] * 10)
     assert (found.outcome, found.left_out) == ("better", 10)
     assert found.difference is not None
     assert (found.difference.value, found.difference.n) == (1.0, 10)
-    assert found.only_base == ()
+    assert found.only_baseline == ()
     assert "10 of 20 questions are left out" in found.verdict.reasons[2]
     assert "they would make it +0.0 points (p = 1): cannot tell" in found.verdict.reasons[2]
 
 
-def test_where_nothing_could_be_scored_there_is_no_difference() -> None:
+def test_where_nothing_could_be_scored_there_is_no_difference(compared: Compare) -> None:
     found = compared([None, 1.0], [1.0, None])
     assert (found.difference, found.p_value, found.left_out) == (None, None, 2)
     assert found.outcome == "cannot tell"
     assert "none of 2 questions" in found.words
 
 
-def test_categories_are_corrected_for_their_number() -> None:
+def test_categories_are_corrected_for_their_number(compared: Compare) -> None:
     base = [1.0] * 8 + [0.0] * 42
     tuned = [0.0] * 8 + [0.0] * 36 + [1.0] * 6
-    found = compared([*base], [*tuned], "a" * 10 + "b" * 10 + "c" * 10 + "d" * 10 + "e" * 10)
+    found = compared(
+        [*base], [*tuned], category="a" * 10 + "b" * 10 + "c" * 10 + "d" * 10 + "e" * 10
+    )
     first, last = found.categories[0], found.categories[-1]
     assert [one.name for one in found.categories] == list("abcde")
     assert first.p_value == pytest.approx(2 / 2**8)
@@ -211,43 +195,110 @@ def test_categories_are_corrected_for_their_number() -> None:
     assert found.verdict.reasons[-1].startswith("Worse in 'a': -80.0 points on 10 questions")
 
 
-def test_graded_scores_are_compared_beside_what_passes() -> None:
-    base: list[float | None] = [0.0, 0.7] * 20
-    tuned: list[float | None] = [0.7, 0.7] * 20
-    found = compared(base, tuned)
+def test_graded_scores_are_compared_beside_what_passes(compared: Compare) -> None:
+    found = compared([0.0, 0.7] * 20, [0.7, 0.7] * 20)
     assert found.score is not None
     assert found.score.difference.value == pytest.approx(0.35)
     assert found.score.p_value < 0.001
+    assert found.score_effect == pytest.approx(0.35 / np.std([0.7, 0.0] * 20, ddof=1))
     assert "The mean score changes by +0.35" in found.verdict.reasons[-1]
+
+
+def test_scores_that_only_pass_or_not_are_not_compared_twice(compared: Compare) -> None:
     assert compared([0.0, 1.0], [1.0, 1.0]).score is None
 
 
-def test_scores_that_are_all_the_same_are_no_certainty() -> None:
-    found = compared([1.0] * 5, [1.0] * 5)
-    assert found.tuned.score is not None
-    assert found.tuned.score.low == pytest.approx(0.566, abs=1e-3)
-    assert found.tuned.mean_score == 1.0
-    assert found.difference is not None
-    assert found.difference.high > 0.4
+def test_effect_and_odds_say_how_large_it_is(compared: Compare) -> None:
+    found = compared([1.0] * 2 + [0.0] * 8 + [1.0] * 30, [0.0] * 2 + [1.0] * 8 + [1.0] * 30)
+    assert found.odds is not None
+    assert (found.odds.value, found.odds.n) == (4.0, 10)
+    assert found.effect == pytest.approx(2 * (math.asin(0.95**0.5) - math.asin(0.8**0.5)))
+    assert compared([1.0, 0.0], [1.0, 0.0]).odds is None
 
 
-def test_no_answer_at_all_is_an_error() -> None:
-    with pytest.raises(InvalidInput, match="n is 0"):
+def test_no_question_at_all_is_an_error(compared: Compare) -> None:
+    with pytest.raises(InvalidInput, match="no questions"):
         compared([], [])
 
 
-def test_runs_of_other_questions_are_not_compared() -> None:
-    with pytest.raises(InvalidInput, match="the same questions"):
-        compared([1.0, 0.0], [1.0])
+def test_a_change_of_the_error_that_is_everywhere_the_same_is_no_certainty(
+    compared: Compare,
+) -> None:
+    assert compared([0.4, 0.5, 0.4], [0.3, 0.4, 0.3]).score is None
 
 
-def test_a_gain_without_certain_size_in_dollars_is_no_certainty_either() -> None:
-    base = answers([40.0, 50.0, 40.0], passing=math.inf)
-    tuned = answers([30.0, 40.0, 30.0], passing=math.inf)
-    items = tuple(Item(index=at, id=str(at), item={}) for at in (1, 2, 3))
-    found = compare(items, base, tuned)
-    assert found.score is None
-    assert found.tuned.mean_score == pytest.approx(100 / 3)
+def test_groups_that_agree_say_less_than_as_many_questions_apart(compared: Compare) -> None:
+    base, tuned = [0.0] * 40 + [1.0] * 160, [1.0] * 40 + [1.0] * 160
+    alone = compared([*base], [*tuned])
+    grouped = compared([*base], [*tuned], group=[f"text {at // 20}" for at in range(200)])
+    assert (alone.test, grouped.test) == ("exact McNemar", "sign-flip permutation")
+    assert alone.difference is not None
+    assert grouped.difference is not None
+    assert alone.difference.value == grouped.difference.value == 0.2
+    assert grouped.difference.high > alone.difference.high
+    # Two of ten texts changed: all flips of two signs give 2 of 4 sums as large.
+    assert (alone.outcome, grouped.outcome) == ("better", "cannot tell")
+    assert grouped.p_value == 0.5
+    assert "+20.0 points on 200 questions" in grouped.words
+    assert grouped.odds is None
+
+
+def test_groups_of_which_none_changed_are_equal_within_what_so_many_tell(
+    compared: Compare,
+) -> None:
+    same: list[Score] = [1.0, 0.0] * 600
+    found = compared([*same], [*same], group=[f"text {at // 2}" for at in range(1200)])
+    assert found.outcome == "equivalent"
+    assert found.difference is not None
+    assert found.difference.high == pytest.approx(1.96**2 / (600 + 1.96**2), rel=1e-3)
+
+
+@pytest.mark.parametrize("arms", [2, 4])
+def test_several_models_are_corrected_for_their_number(tmp_path: Path, arms: int) -> None:
+    base = [0.0] * 40
+    models = {"base": base} | {f"m{at}": [1.0] * (6 + at) + [0.0] * (34 - at) for at in range(arms)}
+    report = read_report(scored_round(tmp_path, models))
+    alone = [2 / 2 ** (6 + at) for at in range(arms)]
+    found = [one.p_value for one in report.comparisons]
+    assert found[0] == pytest.approx(alone[0])
+    assert found[-1] == pytest.approx(min(1, alone[-1] * arms))
+    assert f"corrected for {arms} comparisons" in report.comparisons[0].words
+    assert [arm.summary.name for arm in report.arms] == list(models)
+
+
+def test_any_model_can_be_the_baseline(tmp_path: Path) -> None:
+    scores = {"a": [0.0] * 10, "b": [1.0] * 10, "c": [0.0] * 10}
+    report = read_report(scored_round(tmp_path, scores), baseline="b")
+    assert report.baseline == "b"
+    assert [(one.name, one.outcome) for one in report.comparisons] == [
+        ("a", "worse"),
+        ("c", "worse"),
+    ]
+    with pytest.raises(NotFound, match="no model 'd' to compare with: there is 'a', 'b', 'c'"):
+        read_report(RoundFolder(tmp_path), baseline="d")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 1.0, None]), st.sampled_from([0.0, 1.0, None])),
+        min_size=1,
+        max_size=40,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_flips_are_those_that_counting_finds(pairs: list[tuple[Score, Score]]) -> None:
+    base, tuned = [a for a, _ in pairs], [b for _, b in pairs]
+    with TemporaryDirectory() as folder:
+        found = read_report(scored_round(Path(folder), {"base": base, "tuned": tuned}))
+    one = found.comparisons[0]
+    assert one.only_baseline == tuple(i for i, p in enumerate(pairs, 1) if p == (1.0, 0.0))
+    assert one.only_this == tuple(i for i, p in enumerate(pairs, 1) if p == (0.0, 1.0))
+    assert one.left_out == sum(None in pair for pair in pairs)
+    scored = [b for b in tuned if b is not None]
+    accuracy = found.arms[1].summary.accuracy
+    assert (accuracy is None) == (not scored)
+    if accuracy is not None:
+        assert (accuracy.value, accuracy.n) == (sum(scored) / len(scored), len(scored))
 
 
 def test_the_program_of_the_docs_runs() -> None:

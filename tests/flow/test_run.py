@@ -55,18 +55,21 @@ def write(folder: Path, *, rows: int = 12, run_file: str = RUN_FILE) -> Path:
 
 def test_a_run_tunes_proves_and_reports(store: Store, tmp_path: Path) -> None:
     report, written = local.run(write(tmp_path), store=store)
-    found = report.comparison
-    assert found.base.accuracy is not None
-    assert found.tuned.accuracy is not None
-    assert (found.base.accuracy.value, found.tuned.accuracy.value) == (0.0, 0.5)
-    assert found.only_tuned == (1, 2, 3, 4)
+    base, tuned = (arm.summary for arm in report.arms)
+    assert base.accuracy is not None
+    assert tuned.accuracy is not None
+    assert (base.accuracy.value, tuned.accuracy.value) == (0.0, 0.5)
+    found = report.comparisons[0]
+    assert found.only_this == (1, 2, 3, 4)
     assert found.outcome == "cannot tell"
     assert "more questions" not in found.words
-    assert set(found.tuned.categories) == {"t0", "t1"}
+    assert set(tuned.categories) == {"t0", "t1"}
     page = written.html.read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert json.loads(written.json_file.read_text(encoding="utf-8"))["model"] == report.model
+    kept = json.loads(written.json_file.read_text(encoding="utf-8"))
+    assert kept["arms"][1]["summary"]["model"] == tuned.model
+    assert tuned.model.startswith("ft:")
 
 
 def test_a_job_that_fails_says_why(store: Store, tmp_path: Path) -> None:

@@ -26,15 +26,16 @@ def run(
     if json:
         typer.echo(to_json(report))
         return
+    model = report.arms[-1].summary.model
     _show_result(report)
     out.print(f"\nreport   {written.html}", soft_wrap=True)
-    out.print(f"model    [bold]{escape(report.model)}[/]", soft_wrap=True)
+    out.print(f"model    [bold]{escape(model)}[/]", soft_wrap=True)
     out.print(
         "\nUse it: start [bold]selftune serve[/], then\n\n"
         "  from openai import OpenAI\n"
         '  client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="…")\n'
-        f'  client.chat.completions.create(model="{escape(report.model)}", messages=…)\n\n'
-        f"or here: [bold]selftune chat {escape(report.model)}[/]",
+        f'  client.chat.completions.create(model="{escape(model)}", messages=…)\n\n'
+        f"or here: [bold]selftune chat {escape(model)}[/]",
         soft_wrap=True,
     )
 
@@ -43,14 +44,15 @@ def _show_result(report: Any) -> None:
     from selftune.evaluate.report import figures
 
     table = Table(title=None, header_style="bold")
-    for column in ("", "base", "tuned"):
-        table.add_column(column)
+    for column in ("", *(arm.summary.name for arm in report.arms)):
+        table.add_column(escape(column))
     for row in figures(report):
         table.add_row(*(escape(cell) for cell in row))
     out.print(table)
-    color = {"better": "green", "worse": "red"}.get(report.comparison.outcome, "yellow")
-    out.print(f"[{color}]{escape(report.comparison.words)}[/]", soft_wrap=True)
-    for reason in report.comparison.verdict.reasons:
+    found = report.comparisons[0]
+    color = {"better": "green", "worse": "red"}.get(found.outcome, "yellow")
+    out.print(f"[{color}]{escape(found.words)}[/]", soft_wrap=True)
+    for reason in found.verdict.reasons:
         out.print(f"  [dim]{escape(reason)}[/]", soft_wrap=True)
 
 

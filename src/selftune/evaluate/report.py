@@ -1,210 +1,179 @@
-"""A comparison as one HTML file, as Markdown and as JSON."""
+"""One round, or several side by side: read, compared, and shown as a page, Markdown, JSON, a table."""
 
-import json
-from collections import Counter
-from importlib.resources import files
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from jinja2 import Environment
-from markupsafe import Markup
+from selftune.core.errors import InvalidInput, NotFound
+from selftune.evaluate.columns import Arm, Questions, find_arm, moved, read_arms, read_questions
+from selftune.evaluate.compare import Measured, compare
+from selftune.evaluate.curves import guesses, histograms, running_error
+from selftune.evaluate.figures import figures
+from selftune.evaluate.findings import ArmFindings, Report
+from selftune.evaluate.markdown import to_markdown
+from selftune.evaluate.money import Money, money, with_break_even
+from selftune.evaluate.page import to_html
+from selftune.evaluate.rounds import Round, RoundFolder
+from selftune.evaluate.shown import flipped, worst
+from selftune.evaluate.summary import Summary, summarize
+from selftune.evaluate.units import units
+from selftune.evaluate.verdict import STANDARD, Policy
 
-from selftune.core.records import Record
-from selftune.evaluate import plots
-from selftune.evaluate.compare import Comparison, Summary
-from selftune.evaluate.items import Item
-from selftune.evaluate.run import Answered, EvalRun
-from selftune.evaluate.scorers.numeric_error import parse
-from selftune.evaluate.statistics import Interval
+__all__ = ["Report", "figures", "read_report", "to_html", "to_json", "to_markdown"]
 
-_MOST_SHOWN = 12
-_MOST_CONFUSED = 10
+_LATE = 0.1
 
 
-class Report(Record):
-    """Everything that a report shows."""
+def read_report(
+    folder: RoundFolder,
+    *,
+    baseline: str | None = None,
+    others: Sequence[tuple[str, RoundFolder]] = (),
+    policy: Policy = STANDARD,
+    requests_per_day: float | None = None,
+) -> Report:
+    """Read a round, and arms of others on the questions that both have; compare all with one.
 
-    name: str
-    description: str
-    base_name: str
-    """What really was trained."""
-    model: str
-    job_id: str
-    facts: dict[str, str]
-    """Lines of the table about the job: rows, epochs, seconds."""
-    events: tuple[str, ...]
-    losses: tuple[tuple[float, float], ...]
-    items: tuple[Item, ...]
-    base: EvalRun
-    tuned: EvalRun
-    comparison: Comparison
-    answer_field: str | None = None
-    """Field of the item that holds the right answer, if one does."""
+    The baseline is the arm of this name, or the first one.
+
+    Raises:
+        NotFound: a file or an arm is not there.
+        InvalidInput: a file is damaged; there are no questions, or an other round has none of them.
+
+    """
+    found = folder.read()
+    questions = read_questions(folder, found)
+    if not len(questions):
+        raise InvalidInput(f"The round {found.id!r} has no questions.")
+    arms = [
+        *read_arms(folder, found, questions, questions.truth).values(),
+        *_others(questions, others, folder),
+    ]
+    arms = _baseline_first(arms, baseline, found)
+    measured: list[Measured] = [(arm, units(arm, questions)) for arm in arms]
+    comparisons = compare(questions, measured[0], measured[1:], policy)
+    summaries = [summarize(arm, questions, unit) for arm, unit in measured]
+    return Report(
+        name=found.eval,
+        round=found,
+        questions=len(questions),
+        arms=_arms(questions, measured, summaries, requests_per_day),
+        comparisons=comparisons,
+        flipped=tuple(
+            flipped(one, (arms[0], arm), questions)
+            for one, arm in zip(comparisons, arms[1:], strict=True)
+        ),
+        requests_per_day=requests_per_day,
+        notes=(*_notes(found), *_notes_of_arms(arms, summaries, questions, found)),
+    )
 
 
 def to_json(report: Report) -> str:
     """Return everything, for programs."""
-    return json.dumps(report.model_dump(mode="json"), ensure_ascii=False, indent=1)
+    return report.model_dump_json(indent=1)
 
 
-def to_html(report: Report) -> str:
-    """Return one page that needs nothing from anywhere."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    template = files("selftune.evaluate").joinpath("templates/report.html.j2")
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    found = report.comparison
-    return page.render(
-        report=report,
-        found=found,
-        plots=[(title, Markup(svg)) for title, svg in _plots(report)],
-        flipped=_flipped(report),
-        failures=_failures(report),
-        confused=_confused(report),
-        figures=figures(report),
-    )
-
-
-def to_markdown(report: Report) -> str:
-    """Return the main figures, for an issue or a pull request."""
-    found = report.comparison
-    lines = [
-        f"# {report.name}\n",
-        f"{found.words}\n",
-        *(f"- {reason}" for reason in found.verdict.reasons),
-        "",
-        "| | base | tuned |",
-        "|---|---|---|",
-        *(f"| {name} | {base} | {tuned} |" for name, base, tuned in figures(report)),
-        "",
-        f"Model: `{report.model}`",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def figures(report: Report) -> list[tuple[str, str, str]]:
-    """Return the rows of the main table as text: name, base, tuned."""
-    found = report.comparison
-    score_name = "mean absolute error" if _numbers(report) else "mean score"
-    rows = [
-        ("accuracy (95 % interval)", *_both(found, lambda s: interval_text(s.accuracy))),
-        (score_name, *_both(found, lambda s: score_text(s.score, s.mean_score))),
-        ("points", *_both(found, lambda s: f"{s.points:.1f} of {s.most_points:g}")),
-        ("tokens of an answer", *_both(found, lambda s: f"{s.mean_tokens:.1f}")),
-        (
-            "latency, median / p90",
-            *_both(
-                found, lambda s: f"{1000 * s.median_seconds:.1f} / {1000 * s.p90_seconds:.1f} ms"
-            ),
-        ),
-    ]
-    if found.base.errored or found.tuned.errored:
-        rows.append(("could not be scored", *_both(found, lambda s: str(s.errored))))
-    for name, tuned in found.tuned.categories.items():
-        base = found.base.categories.get(name)
-        rows.append((name, interval_text(base), interval_text(tuned)))
-    return rows
-
-
-def score_text(value: Interval | None, mean: float | None) -> str:
-    """Return a mean with its interval, if there is one."""
-    if mean is None:
-        return "nothing could be scored"
-    if value is None:
-        return f"{mean:.3g} (no interval: no two scores differ)"
-    return f"{value.value:.3g} ({value.low:.3g} - {value.high:.3g})"
-
-
-def interval_text(value: Interval | None) -> str:
-    """Return a share with its interval and n."""
-    if value is None:
-        return "nothing could be scored"
-    low, high = 100 * value.low, 100 * value.high
-    return f"{100 * value.value:.1f} % ({low:.1f} - {high:.1f}, n={value.n})"
-
-
-def _both(found: Comparison, text: Any) -> tuple[str, str]:
-    first: Summary = found.base
-    return text(first), text(found.tuned)
-
-
-def _plots(report: Report) -> list[tuple[str, str]]:
-    found = report.comparison
-    both = (("base", found.base.accuracy), ("tuned", found.tuned.accuracy))
-    rows = [(name, value, name) for name, value in both if value is not None]
-    made = [("Accuracy, with 95 % intervals", plots.interval_bars(rows, "Accuracy"))]
-    if found.tuned.categories:
-        by_name = [(name, value, "tuned") for name, value in found.tuned.categories.items()]
-        bars = plots.interval_bars(by_name, "Accuracy of the tuned model by category")
-        made.append(("Tuned model, by category", bars))
-    numbers = _numbers(report)
-    if numbers:
-        made.append(
-            ("Guess against truth", plots.scatter(numbers, "Guess against truth", "truth", "guess"))
-        )
-    if report.losses:
-        drawn = plots.line(list(report.losses), "Training loss by step", "step", "loss")
-        made.append(("Training loss", drawn))
-    milliseconds = [1000 * answer.seconds for answer in report.tuned.answers]
-    made.append(("Latency of the tuned model", plots.histogram(milliseconds, "Latency", "ms")))
+def _others(
+    questions: Questions, others: Sequence[tuple[str, RoundFolder]], folder: RoundFolder
+) -> list[Arm]:
+    """Return arms of other rounds, on the questions of this one."""
+    made: list[Arm] = []
+    known: dict[RoundFolder, tuple[Round, Questions, dict[str, Arm]]] = {}
+    for name, other in others:
+        if other not in known:
+            found = other.read()
+            own = read_questions(other, found)
+            known[other] = found, own, read_arms(other, found, own, questions.truth)
+        found, own, arms = known[other]
+        arm = moved(find_arm(arms, name, other), own, questions)
+        if not arm.asked.any():
+            raise InvalidInput(
+                f"The rounds {found.id!r} and {folder.path.name!r} have no question in common: "
+                "compare rounds of the same eval."
+            )
+        made.append(replace(arm, name=f"{name} ({found.id})"))
     return made
 
 
-def _numbers(report: Report) -> list[tuple[float, float]]:
-    """Return truth and guess of every item, when a number was asked for."""
-    if report.answer_field is None:
-        return []
-    pairs = []
-    for item, answer in zip(report.items, report.tuned.answers, strict=True):
-        value = item.item.get(report.answer_field)
-        guess = parse(answer.output)
-        if isinstance(value, int | float) and not isinstance(value, bool) and guess is not None:
-            pairs.append((float(value), guess))
-    return pairs
+def _baseline_first(arms: list[Arm], name: str | None, found: Round) -> list[Arm]:
+    if not arms:
+        raise InvalidInput(f"The round {found.id!r} asked no model.")
+    if name is None:
+        return arms
+    chosen = [arm for arm in arms if name in (arm.name, arm.record.name)]
+    if not chosen:
+        known = ", ".join(repr(arm.name) for arm in arms)
+        raise NotFound(f"There is no model {name!r} to compare with: there is {known}.")
+    return [chosen[0], *(arm for arm in arms if arm is not chosen[0])]
 
 
-def _flipped(report: Report) -> list[dict[str, Any]]:
-    """Return the items on which one model passes and the other does not."""
-    differ = set(report.comparison.only_base) | set(report.comparison.only_tuned)
-    rows = zip(report.items, report.base.answers, report.tuned.answers, strict=True)
-    found = [_shown(item, base, tuned) for item, base, tuned in rows if item.index in differ]
-    return sorted(found, key=lambda row: row["tuned_passed"])[:_MOST_SHOWN]
-
-
-def _failures(report: Report) -> list[dict[str, Any]]:
-    """Return the tuned model's worst answers."""
-    rows = [
-        _shown(item, base, tuned)
-        for item, base, tuned in zip(
-            report.items, report.base.answers, report.tuned.answers, strict=True
+def _arms(
+    questions: Questions,
+    measured: Sequence[Measured],
+    summaries: Sequence[Summary],
+    requests_per_day: float | None,
+) -> tuple[ArmFindings, ...]:
+    base = measured[0][0]
+    costs = _costs(measured, summaries, requests_per_day)
+    made = []
+    for (arm, unit), summary, cost, latency in zip(
+        measured, summaries, costs, histograms([arm for arm, _ in measured]), strict=True
+    ):
+        is_shown = arm is not base or len(measured) == 1
+        beside = [base] if arm is not base else []
+        made.append(
+            ArmFindings(
+                summary=summary,
+                money=cost,
+                latency=latency,
+                guesses=guesses(arm, questions),
+                running_error=running_error(arm, questions),
+                worst=worst(arm, unit, beside, questions) if is_shown else (),
+            )
         )
-        if not tuned.passed
+    return tuple(made)
+
+
+def _costs(
+    measured: Sequence[Measured], summaries: Sequence[Summary], requests_per_day: float | None
+) -> list[Money]:
+    costs = [
+        money(arm.record, summary.tokens, requests_per_day, arm.found.facts)
+        for (arm, _), summary in zip(measured, summaries, strict=True)
     ]
-    return rows[:_MOST_SHOWN]
+    return [costs[0], *(with_break_even(one, costs[0], requests_per_day) for one in costs[1:])]
 
 
-def _shown(item: Item, base: Answered, tuned: Answered) -> dict[str, Any]:
-    asked = [m["content"] for m in item.messages if m["role"] == "user"]
-    details = {name: value for name, value in item.item.items() if str(value) not in asked}
-    return {
-        "index": item.index,
-        "question": asked[-1] if asked else "",
-        "details": json.dumps(details, ensure_ascii=False),
-        "base": base.output,
-        "tuned": tuned.output,
-        "base_passed": base.passed,
-        "tuned_passed": tuned.passed,
-        "reason": "; ".join(score.reason for score in tuned.scores if score.reason),
-    }
+def _notes(found: Round) -> list[str]:
+    told = []
+    if found.status != "completed":
+        why = f": {found.reason}" if found.reason else ""
+        told.append(
+            f"The round is not whole, it is {found.status}{why}. Figures are of what there is."
+        )
+    if found.totals.lag > _LATE:
+        told.append(
+            f"This machine was {found.totals.lag:.0%} of a median latency late in reading answers: "
+            "latencies are too long by about as much. Ask fewer questions at a time."
+        )
+    return told
 
 
-def _confused(report: Report) -> list[tuple[str, str, int]]:
-    """Return the commonest pairs of right and given answer, when answers are labels."""
-    if report.answer_field is None or _numbers(report):
-        return []
-    pairs = Counter(
-        (str(item.item.get(report.answer_field)), answer.output)
-        for item, answer in zip(report.items, report.tuned.answers, strict=True)
-        if not answer.passed
-    )
-    return [(truth, given, n) for (truth, given), n in pairs.most_common(_MOST_CONFUSED)]
+def _notes_of_arms(
+    arms: Sequence[Arm], summaries: Sequence[Summary], questions: Questions, found: Round
+) -> list[str]:
+    told = []
+    for arm, summary in zip(arms, summaries, strict=True):
+        shared, coverage = int(arm.asked.sum()), summary.coverage
+        if shared < len(questions):
+            told.append(
+                f"{arm.name!r} was asked {shared:,} of these {len(questions):,} questions; the "
+                "others are left out where it is compared."
+            )
+        if coverage.scored < coverage.expected:
+            told.append(
+                f"{arm.name!r}: {coverage.answered:,} of {coverage.expected:,} answered, "
+                f"{coverage.scored:,} scored. What could not be scored is not counted as wrong."
+            )
+        if arm.found.graders != found.graders:
+            told.append(f"{arm.name!r} was judged by other graders: only its speed compares.")
+    return told

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
-from selftune.core.records import Record, Scored
+from selftune.core.records import Record, Scored, Usage
 from selftune.evaluate.grading import build_scorer, sample_of
 from selftune.evaluate.items import Item
-from selftune.evaluate.scorer import guarded
+from selftune.evaluate.results import Result
+from selftune.evaluate.rounds import Round, RoundFolder
+from selftune.evaluate.scorer import Graded, guarded
+from selftune.models.answers import Timing
 from selftune.models.sampler import Prompt, Sampler, Sampling
 
 
@@ -88,10 +92,39 @@ def evaluate(
     return EvalRun(model=model, answers=tuple(answers))
 
 
-def by_category(items: Sequence[Item], run: EvalRun) -> dict[str, list[Answered]]:
-    """Return the answers of each category, in the order of first appearance."""
-    groups: dict[str, list[Answered]] = {}
-    for item, answer in zip(items, run.answers, strict=True):
-        if item.category is not None:
-            groups.setdefault(item.category, []).append(answer)
-    return groups
+def keep_runs(
+    folder: RoundFolder, found: Round, items: Sequence[Item], runs: Sequence[EvalRun]
+) -> RoundFolder:
+    """Keep runs as a round, one for each of its models."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.items.open("w", encoding="utf-8") as file:
+        file.writelines(item.model_dump_json(exclude_defaults=True) + "\n" for item in items)
+    with folder.results.open("w", encoding="utf-8") as file:
+        for arm, run in zip(found.arms, runs, strict=True):
+            for item, answer in zip(items, run.answers, strict=True):
+                file.write(_result(arm.name, item, answer).model_dump_json() + "\n")
+    folder.write(found)
+    return folder
+
+
+def ids_sha256(items: Sequence[Item]) -> str:
+    """Return the SHA-256 of the items' ids, in order."""
+    return sha256("".join(f"{item.id}\n" for item in items).encode(errors="replace")).hexdigest()
+
+
+def _result(arm: str, item: Item, answer: Answered) -> Result:
+    tokens = {name: getattr(answer, name) for name in ("prompt_tokens", "completion_tokens")}
+    return Result(
+        index=item.index,
+        item=item.id,
+        arm=arm,
+        state="scored" if answer.status == "scored" else "errored",
+        output=answer.output,
+        finish="answered",
+        scores=tuple(
+            score if isinstance(score, Graded) else Graded(**score.model_dump())
+            for score in answer.scores
+        ),
+        usage=Usage(**tokens),
+        timing=Timing(answering=answer.seconds),
+    )
