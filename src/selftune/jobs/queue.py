@@ -24,6 +24,8 @@ from selftune.store.store import Store
 from selftune.store.webhooks import publish
 
 _COLUMNS = [jobs.c[name] for name in Job.model_fields if name != "metadata"]
+EVAL_RUN = "eval.run"
+"""Kind of the jobs that are runs of evals."""
 _BATCH = 500
 _NO_LEASE: dict[str, Any] = {"lease_token": None, "lease_owner": None, "lease_expires_at": None}
 
@@ -49,15 +51,18 @@ def enqueue(store: Store, connection: Connection, job: Job, first: tuple[NewEven
     append_events(store, connection, job.id, first)
 
 
-def get_job(store: Store, project_id: str, job_id: str) -> Job:
-    """Return one job of a project.
+def get_job(store: Store, project_id: str, job_id: str, *, kind: str | None = None) -> Job:
+    """Return one job of a project, of one kind if that is given.
 
     Raises:
         NotFound: in OpenAI's words.
 
     """
     with store.db.read() as connection:
-        return _get(connection, job_id, project_id)
+        job = _get(connection, job_id, project_id)
+    if kind not in (None, job.kind):
+        raise _unknown(job_id)
+    return job
 
 
 class JobQuery(Record):
@@ -99,8 +104,13 @@ def list_jobs(store: Store, project_id: str, kind: str, wanted: JobQuery) -> Pag
     return page_of([_job(row, found.get(row.id)) for row in rows], wanted.limit)
 
 
-def ended_jobs(store: Store, job_ids: list[str], *, before: int | None = None) -> set[str]:
-    """Return which of these jobs have ended for good, and before a time if there is one."""
+def ended_jobs(
+    store: Store, job_ids: list[str], *, before: int | None = None, or_deleted: bool = False
+) -> set[str]:
+    """Return which of these jobs have ended for good, and before a time if there is one.
+
+    Those that were deleted count where that is wanted.
+    """
     ended: set[str] = set()
     with store.db.read() as connection:
         for start in range(0, len(job_ids), _BATCH):
@@ -109,6 +119,9 @@ def ended_jobs(store: Store, job_ids: list[str], *, before: int | None = None) -
             if before is not None:
                 query = query.where(jobs.c.finished_at < before)
             ended |= set(connection.execute(query).scalars())
+            if or_deleted:
+                known = connection.execute(select(jobs.c.id).where(chunk)).scalars()
+                ended |= set(job_ids[start : start + _BATCH]) - set(known)
     return ended
 
 
@@ -226,9 +239,8 @@ def is_pause_requested(store: Store, lease: Lease) -> bool:
             select(jobs.c.lease_token, jobs.c.pause_requested, jobs.c.status).where(
                 jobs.c.id == lease.job_id
             )
-        ).one()
-    _check_lease(lease, row.lease_token, row.status)
-    return bool(row.pause_requested)
+        ).first()
+    return bool(_checked(lease, row).pause_requested)
 
 
 @contextmanager
@@ -236,8 +248,7 @@ def fenced(store: Store, lease: Lease) -> Iterator[tuple[Connection, Job]]:
     """Open a write transaction for a leased job; nothing is written if the lease is lost."""
     with store.db.write() as connection:
         query = select(jobs.c.lease_token, jobs.c.status).where(jobs.c.id == lease.job_id)
-        row = connection.execute(query.with_for_update()).one()
-        _check_lease(lease, row.lease_token, row.status)
+        _checked(lease, connection.execute(query.with_for_update()).first())
         yield connection, _get(connection, lease.job_id, None)
 
 
@@ -278,7 +289,7 @@ def move(
         values["started_at"] = store.now()
     if is_terminal(status):
         values["finished_at"] = store.now()
-        kind = f"{job.kind}.job.{status}"
+        kind = _announced(job, status)
         publish(store, connection, project_id=job.project_id, kind=kind, object_id=job.id)
     if is_terminal(status) or status == "paused":
         values |= _NO_LEASE
@@ -286,6 +297,13 @@ def move(
         values["error"] = error.model_dump_json()
     connection.execute(jobs.update().where(jobs.c.id == job.id).values(values))
     return _get(connection, job.id, None)
+
+
+def _announced(job: Job, status: JobStatus) -> str:
+    """Return the type of an end's event; OpenAI writes the end of an eval's run with one l."""
+    if job.kind == EVAL_RUN:
+        return f"{EVAL_RUN}.{'canceled' if status == 'cancelled' else status}"
+    return f"{job.kind}.job.{status}"
 
 
 def _gone_owners(connection: Connection) -> list[str]:
@@ -312,12 +330,14 @@ def _get(connection: Connection, job_id: str, project_id: str | None, *, hold: b
         query = query.where(jobs.c.project_id == project_id)
     row = connection.execute(query.with_for_update() if hold else query).first()
     if row is None:
-        raise NotFound(
-            f"Could not find fine tune: {job_id}",
-            code="fine_tune_not_found",
-            param="fine_tune_id",
-        )
+        raise _unknown(job_id)
     return _job(row, _metadata_of(connection, [job_id]).get(job_id))
+
+
+def _unknown(job_id: str) -> NotFound:
+    return NotFound(
+        f"Could not find fine tune: {job_id}", code="fine_tune_not_found", param="fine_tune_id"
+    )
 
 
 def _metadata_of(connection: Connection, job_ids: list[str]) -> dict[str, dict[str, str]]:
@@ -337,9 +357,10 @@ def _job(row: Row[Any], metadata: dict[str, str] | None) -> Job:
     return Job.model_validate(values | {"metadata": metadata})
 
 
-def _check_lease(lease: Lease, token: str | None, status: str) -> None:
-    if token == lease.token:
-        return
-    if status == "cancelled":
+def _checked(lease: Lease, row: Any) -> Any:
+    """Return a job's row if the lease holds; a job that was deleted was cancelled before."""
+    if row is not None and row.lease_token == lease.token:
+        return row
+    if row is None or row.status == "cancelled":
         raise Cancelled(f"Job {lease.job_id!r} was cancelled.", code="cancelled")
     raise LeaseLost(f"Job {lease.job_id!r} belongs to another worker now.", code="lease_lost")

@@ -28,7 +28,7 @@ def forget_run(store: Store, job_id: str) -> None:
 def remove_leftovers(store: Store) -> None:
     """Remove the scratch of ended jobs, models that they never recorded, and logs of long ago."""
     runs = [path.name for path in store.folder("runs").iterdir()]
-    for job_id in ended_jobs(store, runs):
+    for job_id in ended_jobs(store, runs, or_deleted=True):
         shutil.rmtree(store.root / "runs" / job_id, ignore_errors=True)
     jobs = {path: path.name.rpartition(STEP_MARK)[0] for path in _model_folders(store)}
     ended = ended_jobs(store, sorted(set(jobs.values())))
