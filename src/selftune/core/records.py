@@ -84,7 +84,7 @@ class TrainSpec(Record):
     method: Literal["supervised"] = "supervised"
     training_file: str
     validation_file: str | None = None
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
     method_given: bool = True
     """False when the caller used only the legacy top-level `hyperparameters`."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)]
