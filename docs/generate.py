@@ -13,6 +13,7 @@ from typing import Any
 from typer.main import get_command
 
 from selftune.cli.main import app
+from selftune.cli.nouns import Noun
 from selftune.core import settings
 from selftune.data.problems import rules
 
@@ -81,6 +82,7 @@ def _option(parameter: Any) -> str:
 
 
 def _walk(path: tuple[str, ...], command: Any) -> list[tuple[tuple[str, ...], Any]]:
+    command = command.loaded() if isinstance(command, Noun) else command
     found = [(path, command)]
     for name in sorted(getattr(command, "commands", {})):
         found += _walk((*path, name), command.commands[name])

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src" / "selftune").rglob("*.py"))
 HEAVY = {"torch", "transformers", "onnx", "onnxruntime", "starlette", "alembic"}
+HEAVY_FOR_THE_TERMINAL = {"sqlalchemy", "numpy", "openai", "jinja2", "fsspec", "rich.progress"}
 HEAVY_FOR_THE_SERVER = {"torch", "transformers", "onnx", "onnxruntime"}
 
 
@@ -30,6 +31,11 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 @pytest.mark.parametrize("module", ["selftune.asgi", "selftune.api.app", "selftune.cli.main"])
 def test_the_server_loads_no_training_library(module: str) -> None:
     assert loaded_after(f"import {module}", HEAVY_FOR_THE_SERVER) == ""
+
+
+@pytest.mark.parametrize("module", ["main", "eval"])
+def test_the_terminal_starts_without_what_few_commands_need(module: str) -> None:
+    assert loaded_after(f"import selftune.cli.{module}", HEAVY_FOR_THE_TERMINAL) == ""
 
 
 def test_the_api_starts_without_what_few_requests_need() -> None:

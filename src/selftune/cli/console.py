@@ -2,27 +2,29 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import orjson
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
-from selftune.core.records import Identity
-from selftune.core.settings import load_settings
-from selftune.store.accounts import default_identity
-from selftune.store.store import Store, open_store
 
-FAILED, MISUSED = 1, 2
+if TYPE_CHECKING:
+    from selftune.core.records import Identity
+    from selftune.store.store import Store
+
+FAILED, MISUSED, STOPPED = 1, 2, 130
 _PIPED_WIDTH = 200
 out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
-def open_home() -> tuple[Store, Identity]:
+def open_home() -> "tuple[Store, Identity]":
     """Return the store of the home folder, and its default project's identity."""
+    from selftune.core.settings import load_settings
+    from selftune.store.accounts import default_identity
+    from selftune.store.store import open_store
+
     store = open_store(load_settings())
     return store, default_identity(store)
 
@@ -34,18 +36,19 @@ def guarded(command: Callable[[], None]) -> None:
     except SelftuneError as error:
         err.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
         sys.exit(MISUSED if isinstance(error, InvalidInput | NotFound) else FAILED)
-    except KeyboardInterrupt:
-        err.print("stopped")
-        sys.exit(130)
 
 
 def show_json(value: Any) -> None:
     """Print JSON for programs."""
+    import orjson
+
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table for people."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)  # ids are copied
