@@ -33,7 +33,7 @@ def test_the_server_loads_no_training_library(module: str) -> None:
     assert loaded_after(f"import {module}", HEAVY_FOR_THE_SERVER) == ""
 
 
-@pytest.mark.parametrize("module", ["main", "eval"])
+@pytest.mark.parametrize("module", ["main", "eval", "data"])
 def test_the_terminal_starts_without_what_few_commands_need(module: str) -> None:
     assert loaded_after(f"import selftune.cli.{module}", HEAVY_FOR_THE_TERMINAL) == ""
 

@@ -67,3 +67,14 @@ def interrupted(tmp_path: Path, *arguments: str) -> tuple[int, str]:
 
 def test_ctrl_c_stops_a_command_with_one_word(tmp_path: Path) -> None:
     assert interrupted(tmp_path, "data", "describe") == (130, "stopped\n")
+
+
+def test_ctrl_c_of_a_command_that_asks_says_how_to_go_on(tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"prompt": "Is the sky blue?"}\n', encoding="utf-8")
+    status, shown = interrupted(
+        *(tmp_path, "data", "distill", str(prompts), "--user", "{{ prompt }}"),
+        *("--teacher", "wise", "--out", str(tmp_path / "out"), "--base-url"),
+    )
+    assert status == 130
+    assert shown.splitlines()[-1] == "stopped: the same command goes on from here"

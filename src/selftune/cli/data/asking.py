@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from selftune.cli.console import FAILED, err, out, show_json
+from selftune.cli.console import FAILED, STOPPED, err, out, show_json
 from selftune.cli.data.reading import ReadingOptions
 
 if TYPE_CHECKING:
     from selftune.data.rows import Row
     from selftune.data.synthesis.outputs import Outcome
-    from selftune.data.synthesis.run import Asking, Means
-    from selftune.data.synthesis.run import Progress as Shown
+    from selftune.data.synthesis.run import Asking, Means, Progress
 
 Seed = Annotated[int, typer.Option(help="Same seed and same answers, same bytes.")]
 Test = Annotated[
@@ -163,9 +161,12 @@ def system_alone(reading: ReadingOptions) -> str | None:
 
 
 @contextmanager
-def shown_progress() -> "Iterator[Shown]":
+def shown_asking() -> "Iterator[Progress]":
     """Show one bar for each thing that is counted, on standard error."""
-    bars = Progress(
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -185,7 +186,7 @@ def shown_progress() -> "Iterator[Shown]":
             yield show
     except KeyboardInterrupt:
         err.print("stopped: the same command goes on from here")
-        raise
+        raise typer.Exit(STOPPED) from None
 
 
 def show_terms(asking: "Asking") -> None:

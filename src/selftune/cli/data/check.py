@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from selftune.cli.console import FAILED, out, show_json
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.progress import shown_progress
+from selftune.cli.data.progress import shown_bytes
 from selftune.cli.data.reading import Json, ReadingOptions, Source
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check(
 
     found: list[Problem] = []
     each = found.append if json else None
-    with shown_progress() as progress:
+    with shown_bytes() as progress:
         checked = check_source(source, checking.options(reading), each=each, progress=progress)
     if json:
         every = [problem.model_dump(mode="json") for problem in found]

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from selftune.cli.console import FAILED, err, show_json
 from selftune.cli.data.grouping import grouped
-from selftune.cli.data.progress import shown_progress
+from selftune.cli.data.progress import shown_bytes
 from selftune.cli.data.reading import Json, ReadingOptions, Source
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def convert(
     if json and out == "-":
         raise InvalidInput("--json and the rows cannot both go to standard output: give --out.")
     try:
-        with shown_progress() as watch:
+        with shown_bytes() as watch:
             done = convert_rows(
                 source, out, reading.options(), to=to, skip_bad=skip_bad, watch=watch
             )

@@ -14,7 +14,7 @@ from selftune.cli.data.asking import (
     show_note,
     show_outcome,
     show_terms,
-    shown_progress,
+    shown_asking,
     system_alone,
 )
 from selftune.cli.data.grouping import grouped
@@ -97,7 +97,7 @@ def distill(
     else:
         asking = teacher.asking()
         show_terms(asking)
-        with shown_progress() as progress:
+        with shown_asking() as progress:
             outcome = answer_prompts(means.out, asking, wanted, means.means(), progress)
     if prompts.source is None:
         show_note(outcome.note)  # the teachers are known only now

@@ -15,7 +15,7 @@ from selftune.cli.data.asking import (
     rows_of,
     show_outcome,
     show_terms,
-    shown_progress,
+    shown_asking,
     system_alone,
 )
 from selftune.cli.data.grouping import grouped
@@ -93,7 +93,7 @@ def generate(
     asking = teacher.asking()
     wanted = what.wanted(reading)
     show_terms(asking)
-    with shown_progress() as progress:
+    with shown_asking() as progress:
         outcome = write_examples(means.out, asking, wanted, means.means(), progress)
     show_outcome(outcome, _lines(outcome), json=json)
 

@@ -13,7 +13,7 @@ from selftune.cli.data.asking import (
     rows_of,
     show_outcome,
     show_terms,
-    shown_progress,
+    shown_asking,
     system_alone,
 )
 from selftune.cli.data.grouping import grouped
@@ -77,7 +77,7 @@ def mine(
     wanted = student.wanted(source, reading)
     if asked is not None:
         show_terms(asked)
-    with shown_progress() as progress:
+    with shown_asking() as progress:
         outcome = keep_hard_rows(means.out, Models(tried, asked), wanted, means.means(), progress)
     if not json:
         _show_tables(outcome)

@@ -14,7 +14,7 @@ from selftune.cli.data.asking import (
     rows_of,
     show_outcome,
     show_terms,
-    shown_progress,
+    shown_asking,
 )
 from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source
@@ -80,7 +80,7 @@ def paraphrase(
     asking = teacher.asking() if teacher.teacher else None
     if asking is not None:
         show_terms(asking)
-    with shown_progress() as progress:
+    with shown_asking() as progress:
         outcome = write_variants(means.out, asking, wanted, means.means(), progress)
     lines = [*counted("rows by kind", outcome.by_kind), *counted("not kept", outcome.dropped)]
     if outcome.left_out:

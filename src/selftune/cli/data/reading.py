@@ -1,16 +1,15 @@
 """Options that every command which reads data shares."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selftune.cli.console import err
 from selftune.core.errors import InvalidInput
-from selftune.core.runfile import Template
-from selftune.data.read import ReadOptions
+
+if TYPE_CHECKING:
+    from selftune.core.runfile import Template
+    from selftune.data.read import ReadOptions
 
 Source = Annotated[
     str,
@@ -32,13 +31,15 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Read so many rows, from 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def template_of(system: str | None, user: str | None, assistant: str | None) -> Template | None:
+def template_of(system: str | None, user: str | None, assistant: str | None) -> "Template | None":
     """Return the template that the options say, or None.
 
     Raises:
         InvalidInput: only a part of one was given.
 
     """
+    from selftune.core.runfile import Template
+
     if system is None and user is None and assistant is None:
         return None
     if user is None or assistant is None:
@@ -49,14 +50,16 @@ def template_of(system: str | None, user: str | None, assistant: str | None) -> 
 
 
 def options_of(
-    template: Template | None,
+    template: "Template | None",
     *,
     container: str | None = None,
     format: str | None = None,
     split: str | None = None,
     limit: int | None = None,
-) -> ReadOptions:
+) -> "ReadOptions":
     """Return how to read, from what the command line says."""
+    from selftune.data.read import ReadOptions
+
     return ReadOptions(
         container=container, format=format, template=template, split=split, limit=limit
     )
@@ -74,7 +77,7 @@ class ReadingOptions:
     split: Split = None
     limit: Limit = None
 
-    def options(self) -> ReadOptions:
+    def options(self) -> "ReadOptions":
         """Return how to read."""
         return options_of(
             template_of(self.system, self.user, self.assistant),
@@ -83,10 +86,3 @@ class ReadingOptions:
             split=self.split,
             limit=self.limit,
         )
-
-
-@contextmanager
-def shown_rows() -> Iterator[Callable[[int], None]]:
-    """Show on standard error how many rows were read, while they are read."""
-    with err.status("reading") as status:  # shows nothing where there is no terminal
-        yield lambda rows: status.update(f"{rows:,} rows")
