@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._on_piece = on_piece
         self._parser = httptools.HttpResponseParser(self)
         self._received = 0
-        self._is_complete = self._has_surplus = False
+        self._is_complete = self._may_go_on = False
         self.on_message_begin()
         self._timer = loop.call_later(timeout_seconds, self._end_waiting, timeout_seconds)
         assert self._transport is not None
@@ -110,9 +110,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # With no room to buffer in, writing is done at once, and the rest of a long request is said
-        # to have gone when it has.
-        self._transport.set_write_buffer_limits(high=0)
+        # With hardly room to buffer in, writing is done at once, and the rest of a long request is
+        # said to have gone when it has. With none at all, asyncio's TLS would always say that it waits.
+        self._transport.set_write_buffer_limits(high=1)
 
     def pause_writing(self) -> None:
         self._is_writing = True
@@ -132,15 +132,15 @@ class Connection(asyncio.Protocol):
             if not self._is_complete:
                 self._fail(Unheard(f"What came is no HTTP answer: {error}."))
                 return
-            self._has_surplus = True
+            self._may_go_on = False
         if self._is_complete:
-            may_go_on = self._may_go_on and not self._has_surplus and not self._is_writing
-            self._finish(is_reusable=may_go_on)
+            self._finish(is_reusable=self._may_go_on and not self._is_writing)
         elif self._received > (_LONGEST_ANSWER if self._has_head else LONGEST_HEAD):
             self._fail(Unheard("The answer is larger than allowed."))
 
     def eof_received(self) -> bool:
         if self._waiting is not None and self._has_head and self._ends_with_connection:
+            self._status = self._parser.get_status_code()
             self._finish(is_reusable=False)
         return False
 
@@ -152,10 +152,9 @@ class Connection(asyncio.Protocol):
     # the parser's side
 
     def on_message_begin(self) -> None:
-        """Begin a message; one that is not asked for makes the connection useless."""
+        """Begin a message; one that nobody asked for is not read."""
         if self._is_complete:
-            self._has_surplus = True
-            return
+            raise ValueError("more than one answer")
         self._has_head = self._ends_with_connection = False
         self._headers: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
@@ -187,19 +186,16 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._is_complete = not self._is_interim
+        self._status = self._parser.get_status_code()
         self._may_go_on = self._parser.should_keep_alive()  # it forgets this with the next byte
 
     # the end of an exchange
 
     def _finish(self, *, is_reusable: bool) -> None:
         waiting = self._end()
-        reply = Reply(
-            self._parser.get_status_code(),
-            self._headers,
-            b"".join(self._pieces),
-            self._sent,
-            perf_counter(),
-        )
+        ended, body = perf_counter(), b"".join(self._pieces)
+        self._pieces = []
+        reply = Reply(self._status, self._headers, body, self._sent, ended)
         if is_reusable:
             self._owner.keep(self)
         else:
