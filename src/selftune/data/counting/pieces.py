@@ -33,7 +33,6 @@ IN_PROMPT, TRAINED, ANSWER, SYSTEM_MESSAGE, REJECTED, UNKNOWN_IMAGE = 1, 2, 4, 8
 """What a piece is or is part of; several may hold."""
 
 Message = Mapping[str, Any]
-_BESIDE_CONTENT = {"tool_calls", "function_call", "refusal"}
 
 
 class Piece(NamedTuple):
