@@ -163,7 +163,7 @@ def _flat(plain: dict[int, list[Message]]) -> _Flat:
 def _odd_rows(flat: _Flat) -> set[int]:
     """Return the rows that may be wrong: by the order of their roles, or by a blank text."""
     positions, ends, roles, texts = flat
-    begins = np.concatenate([[0], ends])[: len(ends)]
+    begins = _begins(ends)
     is_empty = begins == ends
     suspect = is_empty.copy()
     suspect[~is_empty] = roles[ends[~is_empty] - 1] != ASSISTANT
@@ -189,6 +189,11 @@ def _ends(rows: Sequence[Sequence[Any]]) -> Integers:
     return ends
 
 
+def _begins(ends: Integers) -> Integers:
+    begins: Integers = np.concatenate([[0], ends])[: len(ends)]
+    return begins
+
+
 def _typed_block(first: int, flat: _Flat, calling: dict[int, Accepted], reader: Reader) -> Block:
     """Return plain and calling rows as a block; their tokens are counted all at once."""
     lines, texts = [first + at for at in [*flat.positions, *calling]], flat.texts
@@ -209,7 +214,7 @@ def _typed_block(first: int, flat: _Flat, calling: dict[int, Accepted], reader: 
 def _tokens(counts: Integers, ends: Integers) -> Integers:
     """Return the tokens of each row, with the overhead of its messages."""
     sums = np.concatenate([[0], np.cumsum(counts)])
-    begins = np.concatenate([[0], ends])[: len(ends)]
+    begins = _begins(ends)
     overhead = (ends - begins) * (TOKENS_PER_MESSAGE + _TOKENS_PER_ROLE) + TOKENS_PER_REPLY
     tokens: Integers = sums[ends] - sums[begins] + overhead
     return tokens
