@@ -8,7 +8,7 @@ Large files are read by several processes. Near-duplicates need a second pass an
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from selftune.core.errors import InvalidInput
@@ -233,10 +233,10 @@ class Checking:
     def _converted(self, opened: Source) -> Iterator[Piece]:
         """Read rows of other shapes as chats."""
         rows = lines_of(opened, self._options.read)
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            if not self.tally.rows:
-                self._begin(next((line.row for line in some if line.row is not None), None))
-            yield check_rows(some, self._task())
+        if first := list(islice(rows, _ROWS_AT_ONCE)):
+            self._begin(next((line.row for line in first if line.row is not None), None))
+            others = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+            yield from check_rows(chain([first], others), self._task())
 
     def _repeats(self) -> Iterator[Problem]:
         for line, earlier, is_same in self._keys.repeats():

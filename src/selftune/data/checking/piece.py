@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -91,13 +91,15 @@ def check_pieces(
         pool.shutdown(cancel_futures=True)
 
 
-def check_rows(lines: Sequence[Line], task: Task) -> Piece:
-    """Check rows that were read already."""
-    piece = Piece([], Tally(task.method))
-    piece.tally.rows = len(lines)
-    block, problems = block_of_rows(lines, _reader(task))
-    _take(piece, block, problems, task)
-    return piece
+def check_rows(rows: Iterable[Sequence[Line]], task: Task) -> Iterator[Piece]:
+    """Check rows that were read already, some at a time."""
+    reader = _reader(task)
+    for lines in rows:
+        piece = Piece([], Tally(task.method))
+        piece.tally.rows = len(lines)
+        block, problems = block_of_rows(lines, reader)
+        _take(piece, block, problems, task)
+        yield piece
 
 
 def first_rows(head: bytes) -> Iterator[Row]:
