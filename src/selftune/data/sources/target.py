@@ -42,7 +42,7 @@ def open_target(target: str) -> Iterator[BinaryIO]:
     elif path.exists() and not path.is_file():  # a device or a pipe, which must keep its place
         opened = _copied(path.open("wb"), path.suffix)
     else:
-        opened = _renamed(path)
+        opened = whole_file(path)
     try:
         with opened as file:
             yield file
@@ -62,7 +62,8 @@ def _copied(opened: AbstractContextManager[BinaryIO], suffix: str) -> Iterator[B
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that appears under its path, packed by its name, when the block ends well."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with partial.open("xb") as file:

@@ -1,7 +1,6 @@
 """What a run leaves in its folder: clean training rows, where each came from, and a report."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from selftune.core.canonical import fingerprint
 from selftune.core.errors import Unavailable
 from selftune.core.records import Record
 from selftune.data.rows import Row
+from selftune.data.sources.target import whole_file
 from selftune.data.synthesis.budget import Spent
 
 ROWS, PROVENANCE, REPORT = "train.jsonl", "provenance.jsonl", "report.json"
@@ -76,17 +76,11 @@ def write_lines(path: Path, values: Iterable[Any]) -> None:
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as handle:
-            handle.writelines(pieces)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.writelines(pieces)
     except OSError as error:
         raise Unavailable(
             f"{str(path)!r} cannot be written: {error.strerror}. Run the same again: no answer is "
             "asked for twice."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
