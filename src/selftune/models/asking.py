@@ -80,7 +80,8 @@ class Asking:
     def __init__(self, endpoint: Endpoint, limits: Limits | None = None) -> None:
         self._endpoint = endpoint
         self._limits = limits or Limits()
-        self._pace = Pace(self._limits.concurrency)
+        most = self._limits.concurrency
+        self._pace = Pace(min(most, endpoint.concurrency or most))
         self._lateness = Lateness()
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._failures = 0
@@ -170,6 +171,11 @@ class Asking:
             key=asked.key, status="failed", reason=reason, attempts=attempt, unheard=unheard
         )
 
+    def _endpoint_for(self, asked: Question) -> Endpoint:
+        """Return the endpoint with the model that a question names: one place may have several."""
+        model = str(asked.body.get("model") or self._endpoint.model)
+        return self._endpoint.model_copy(update={"model": model})
+
     def _wait(self, asked: Question, attempt: int, came: _Again) -> float:
         """Return the seconds until the next attempt."""
         limits, dice = self._limits, random.Random(f"{asked.key} {attempt}")
@@ -188,7 +194,9 @@ class Asking:
             )
             return self._read(asked, reply, stream, number)
         except Untrusted as error:
-            raise Unavailable(f"{place(self._endpoint)} cannot be asked: {error}") from error
+            raise Unavailable(
+                f"{place(self._endpoint_for(asked))} cannot be asked: {error}"
+            ) from error
         except NoAnswer as error:
             return _Again(str(error), unheard=not isinstance(error, NeverSent))
         except ValueError as error:  # no JSON, or no completion: a proxy's page
@@ -218,7 +226,7 @@ class Asking:
         """Return the answer that an error is, or why another attempt may help."""
         status = reply.status
         code, message = refusal_of(reply)
-        raise_if_hopeless(self._endpoint, status, code, message)
+        raise_if_hopeless(self._endpoint_for(asked), status, code, message)
         if status in (408, 409, 429) or status >= 500 or status < 300:
             wait = asked_wait(reply.headers)
             if status == 429:

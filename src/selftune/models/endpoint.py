@@ -1,7 +1,9 @@
 """A model and where it answers: its address, its key, and the errors that end all asking."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field
 
 from selftune.core.errors import (
     AuthenticationFailed,
@@ -25,7 +27,10 @@ class Endpoint(Record):
     base_url: str | None = None
     """Absent, what `OPENAI_BASE_URL` says, else OpenAI itself."""
     api_key_variable: str = KEY_VARIABLE
-    """Name of the environment variable that holds the key; the key itself is never kept."""
+    """Name of the environment variable that holds the key; the key itself is never kept. Empty:
+    there is none."""
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Most requests on their way to it; absent, who asks decides alone."""
 
 
 def base_url_of(endpoint: Endpoint) -> str | None:
@@ -41,16 +46,17 @@ def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
 
     """
     url = base_url_of(endpoint)
-    key = read_variable(endpoint.api_key_variable)
-    if not key and (url is None or endpoint.api_key_variable != KEY_VARIABLE):
+    variable = endpoint.api_key_variable
+    key = read_variable(variable) if variable else None
+    if not key and (url is None or variable not in ("", KEY_VARIABLE)):
         raise InvalidInput(
-            f"The environment variable {endpoint.api_key_variable!r} is not set: put the API key "
+            f"The environment variable {variable!r} is not set: put the API key "
             f"of {endpoint.model!r} into it, or name the address of an endpoint that needs none.",
             code="missing_api_key",
         )
     if key and not (key.isascii() and key.isprintable()):
         raise InvalidInput(
-            f"The environment variable {endpoint.api_key_variable!r} is no API key: it has a line "
+            f"The environment variable {variable!r} is no API key: it has a line "
             "break or another character that no header can hold.",
             code="invalid_api_key",
         )

@@ -46,8 +46,7 @@ def route_to(url: str) -> Route:
         InvalidInput: the URL or the proxy's is not valid.
 
     """
-    parts = _split(url)
-    hop = _hop(parts)
+    parts, hop = check_address(url)
     is_secure = parts.scheme == "https"
     host = f"[{hop.host}]" if ":" in hop.host else hop.host
     place = f"{host}:{hop.port}"
@@ -57,16 +56,24 @@ def route_to(url: str) -> Route:
     proxy = _proxy_for(parts, host)
     if proxy is not None and not is_secure:
         target = f"http://{host}{target}"
-    if not (target.isascii() and target.isprintable() and " " not in target):
-        raise InvalidInput(f"The address {url!r} has characters that must be written as %XX.")
+    if not target.isascii():
+        raise InvalidInput(f"The path {parts.path!r} has characters that must be written as %XX.")
     return Route(hop, is_secure, place, host, target, proxy, _authorization(parts))
 
 
-def _split(url: str) -> SplitResult:
+def check_address(url: str) -> tuple[SplitResult, Hop]:
+    """Return a URL's parts and the machine that it names.
+
+    Raises:
+        InvalidInput: it is no URL of the web, or has characters that none can have.
+
+    """
+    if not (url.isprintable() and " " not in url):
+        raise InvalidInput(f"The address {url!r} has characters that must be written as %XX.")
     parts = urlsplit(url)
     if parts.scheme not in _PORTS:
-        raise InvalidInput(f"The address {url!r} must begin with http:// or https://.")
-    return parts
+        raise InvalidInput(f"The address {_shown(parts)!r} must begin with http:// or https://.")
+    return parts, _hop(parts)
 
 
 def _hop(parts: SplitResult) -> Hop:
