@@ -11,7 +11,7 @@ from selftune.evaluate.compare import Comparison
 from selftune.evaluate.items import Item
 from selftune.evaluate.results import Result, State
 from selftune.evaluate.units import Units
-from selftune.models.tokens import content_text
+from selftune.models.messages import content_text
 
 MOST_SHOWN = 12
 _MOST_LETTERS = 20_000

@@ -1,4 +1,4 @@
-"""`selftune eval`: what an evaluation can show."""
+"""`selftune eval power`: what an evaluation can show."""
 
 from typing import Annotated
 
@@ -6,17 +6,10 @@ import typer
 
 from selftune.cli.console import out, show_json, show_table
 
-app = typer.Typer(help="Evaluate models.", no_args_is_help=True)
 _USUAL = (0.1, 0.2, 0.4)
 _QUESTIONS = 200
 
 
-@app.callback()
-def evaluation() -> None:
-    """Evaluate models."""
-
-
-@app.command()
 def power(
     difference: Annotated[
         float | None, typer.Option(help="Of the shares that pass: 0.05 is 5 points.")
