@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from openai import NotFoundError, OpenAI, OpenAIError
+from openai import BadRequestError, NotFoundError, OpenAI, OpenAIError
 from tests.wire.conftest import Server
 from tests.wire.test_python_client import rows
 
@@ -68,6 +68,23 @@ def test_another_project_sees_no_stored_chat(server: Server, stranger: OpenAI) -
     with pytest.raises(OpenAIError, match="no stored completion"):
         stranger.chat.completions.list(after=chat.id)
     assert owner.chat.completions.retrieve(chat.id).to_dict()["metadata"] == {}
+
+
+def test_another_project_sees_no_response(server: Server, stranger: OpenAI) -> None:
+    owner = OpenAI(base_url=server.base_url, api_key=server.key)
+    found = owner.responses.create(model="selftune/fake", input="a")
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: stranger.responses.retrieve(found.id),
+        lambda: stranger.responses.input_items.list(found.id),
+        lambda: stranger.responses.cancel(found.id),
+        lambda: stranger.responses.delete(found.id),
+    )
+    for look in looks:
+        with pytest.raises(NotFoundError):
+            look()
+    with pytest.raises(BadRequestError, match="not found"):
+        stranger.responses.create(model="selftune/fake", input="a", previous_response_id=found.id)
+    assert owner.responses.retrieve(found.id).output_text == found.output_text
 
 
 @pytest.mark.parametrize("name", ["../../../etc/passwd.jsonl", "a\\..\\b.jsonl", "ü \u202e.jsonl"])

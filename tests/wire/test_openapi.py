@@ -27,6 +27,14 @@ CHECK = {
     "input": "{{ sample.output_text }}",
     "operation": "eq",
 }
+REFUSED = {("post", "/responses/{}/cancel")}
+"""Nothing is answered in the background, so nothing can be cancelled."""
+STREAMED = {
+    ("post", "/chat/completions"),
+    ("post", "/completions"),
+    ("post", "/responses"),
+    ("get", "/responses/{}"),
+}
 CHAT = {"messages": [{"role": "user", "content": "question number 1"}]}
 
 
@@ -219,6 +227,30 @@ def test_stored_chats(api: httpx.Client) -> None:
     assert got(api.delete(f"{path}/{names[0]}"))["deleted"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"instructions": "Be kind.", "metadata": {"a": "b"}, "user": "u", "temperature": 0},
+        {"include": ["message.output_text.logprobs"], "top_logprobs": 2},
+        {"max_output_tokens": 16, "reasoning": {"effort": "low"}, "text": {"verbosity": "low"}},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": "a"}]}]},
+    ],
+)
+def test_responses(api: httpx.Client, options: dict[str, Any]) -> None:
+    body = {"model": "selftune/fake", "input": "a " * 40} | options
+    assert api.post("responses", json=body | {"stream": True}).status_code == 200
+    first = got(api.post("responses", json=body))
+    path = f"responses/{first['id']}"
+    assert got(api.get(path)) == first
+    assert api.get(path, params={"stream": "true"}).status_code == 200
+    more = got(api.post("responses", json=body | {"previous_response_id": first["id"]}))
+    items = got(api.get(f"responses/{more['id']}/input_items", params={"order": "asc"}))
+    assert [item["role"] for item in items["data"]] == ["user", "assistant", "user"]
+    assert got(api.post(f"{path}/cancel"), 400)["error"]["message"]
+    assert got(api.delete(path))["deleted"]
+
+
 def asked(stream: dict[str, bool]) -> dict[str, Any]:
     if "with_usage" in stream:
         return {"stream": True, "stream_options": {"include_usage": True}}
@@ -306,6 +338,12 @@ def test_graders(api: httpx.Client, reference: str) -> None:
         ("POST", "chat/completions/chatcmpl-nope", {"metadata": {}}, 404),
         ("DELETE", "chat/completions/chatcmpl-nope", None, 404),
         ("GET", "chat/completions/chatcmpl-nope/messages", None, 404),
+        ("POST", "responses", {"model": "nope", "input": "a"}, 404),
+        ("POST", "responses", {"model": "selftune/fake"}, 400),
+        ("GET", "responses/resp_nope", None, 404),
+        ("DELETE", "responses/resp_nope", None, 404),
+        ("POST", "responses/resp_nope/cancel", None, 404),
+        ("GET", "responses/resp_nope/input_items", None, 404),
         ("POST", "completions", {"model": "nope"}, 404),
         ("POST", "embeddings", {"model": "selftune/fake", "input": ""}, 400),
         ("POST", "embeddings", {"model": "nope", "input": "a"}, 404),
@@ -325,8 +363,8 @@ def test_every_operation_asks_for_a_key(pace: Server, answers: Answers) -> None:
 
 def test_every_operation_is_described_and_was_exercised(answers: Answers) -> None:
     assert ours() == answers.described.keys(), "run tests/wire/spec/reduce.py"
-    assert {operation for operation, status in answers.seen if status == 200} == ours()
-    assert answers.chunks.keys() == {("post", "/chat/completions"), ("post", "/completions")}
+    assert {operation for operation, status in answers.seen if status == 200} == ours() - REFUSED
+    assert answers.chunks.keys() == STREAMED
 
 
 FILE = {

@@ -17,6 +17,7 @@ from selftune.api.fine_tuning import routes as fine_tuning
 from selftune.api.graders import routes as graders
 from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
+from selftune.api.responses import routes as responses
 from selftune.api.uploads import routes as uploads
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
@@ -29,6 +30,7 @@ ROUTERS = (
     graders.router,
     models.router,
     chat.router,
+    responses.router,
     completions.router,
     embeddings.router,
 )

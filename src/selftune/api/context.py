@@ -21,6 +21,7 @@ __all__ = [
     "Storable",
     "answer",
     "body_of",
+    "checked",
     "context",
     "identity",
     "is_count",
@@ -100,9 +101,14 @@ async def json_of(request: Request) -> dict[str, Any]:
 
 
 async def body_of(request: Request, kind: type[T]) -> T:
-    """Return the body as a checked value; unknown fields are ignored, as OpenAI ignores them."""
+    """Return the body as a checked value."""
+    return checked(await json_of(request), kind)
+
+
+def checked(body: dict[str, Any], kind: type[T]) -> T:
+    """Return a checked value; unknown fields are ignored, as OpenAI ignores them."""
     try:
-        return kind.model_validate(await json_of(request))
+        return kind.model_validate(body)
     except ValidationError as problem:
         raise invalid(problem) from problem
 

@@ -15,6 +15,7 @@ from tests.wire.spec.reduce import REDUCED
 
 Operation = tuple[str, str]
 _EVENT = "data: "
+ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
 class Answers:
@@ -25,7 +26,7 @@ class Answers:
         document = repaired(yaml.load(text, Loader=yaml.CSafeLoader))
         self._components = document["components"]
         self.described: dict[Operation, dict[str, Any]] = {
-            (method, shape(path)): operation["responses"]["200"]["content"]
+            (method, shape(path)): operation["responses"]["200"].get("content", {})
             for path, item in document["paths"].items()
             for method, operation in item.items()
         }
@@ -69,6 +70,8 @@ class Answers:
         if operation in UNDESCRIBED:
             return
         content = self.described[operation]
+        if not content:  # nothing is said of the answer
+            return
         if kind == "application/json":
             yield content[kind]["schema"], response.json()
             return
@@ -81,11 +84,26 @@ class Answers:
 
 def _chunks(text: str) -> list[Any]:
     """Return the chunks of a stream, which must end as OpenAI's do."""
+    if text.startswith("event: "):
+        return _typed(text)
     end = f"{_EVENT}[DONE]\n\n"
     assert text.endswith(end)
     events = text.removesuffix(end).split("\n\n")[:-1]
     assert all(event.startswith(_EVENT) for event in events)
     return [json.loads(event.removeprefix(_EVENT)) for event in events]
+
+
+def _typed(text: str) -> list[Any]:
+    """Return the events of a response's stream; each says its type twice, the last one the end."""
+    *events, rest = text.split("\n\n")
+    assert rest == ""
+    chunks = []
+    for event in events:
+        kind, _, data = event.removeprefix("event: ").partition("\n")
+        chunks.append(json.loads(data.removeprefix(_EVENT)))
+        assert chunks[-1]["type"] == kind
+    assert chunks[-1]["type"] in ENDS
+    return chunks
 
 
 def _named(schema: str) -> dict[str, Any]:

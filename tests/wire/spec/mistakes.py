@@ -59,7 +59,10 @@ UNDESCRIBED = {
 }
 """Operations whose answer is not checked."""
 
-STREAMS = {("post", "/completions"): "CompletionChunk"}
+STREAMS = {
+    ("post", "/completions"): "CompletionChunk",
+    ("get", "/responses/{}"): "ResponseStreamEvent",
+}
 """Operations that stream though the description does not say so, and the schema of a chunk."""
 
 

@@ -112,7 +112,7 @@ def completion_json(
                 "refusal": None,
                 "annotations": [],
             },
-            "logprobs": _logprobs(choice.tokens) if wanted.logprobs else None,
+            "logprobs": logprobs_json(choice.tokens) if wanted.logprobs else None,
             "finish_reason": choice.finish_reason,
         }
         for index, choice in enumerate(found.choices)
@@ -134,7 +134,7 @@ def chunks_json(
         first = {"role": "assistant", "content": "", "refusal": None}
         yield envelope | {"choices": [_delta(index, first)]}
         for token, text in _with_text(choice):
-            logprobs = _logprobs([token]) if wanted.logprobs else None
+            logprobs = logprobs_json([token]) if wanted.logprobs else None
             yield envelope | {"choices": [_delta(index, {"content": text}, logprobs)]}
         yield envelope | {"choices": [_delta(index, {}, None, choice.finish_reason)]}
     if wanted.with_usage:
@@ -166,7 +166,8 @@ def _delta(
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _logprobs(tokens: list[WireToken]) -> dict[str, Any]:
+def logprobs_json(tokens: list[WireToken]) -> dict[str, Any]:
+    """Return how likely tokens were."""
     content = [
         {
             "token": token.text,

@@ -1,0 +1,200 @@
+"""Responses in OpenAI's JSON, both ways."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from selftune.api.context import Storable
+from selftune.api.metadata import Metadata
+from selftune.api.responses.items import Item, item_json, output_part
+from selftune.api.sampling import MOST, SamplingFields
+from selftune.core.errors import InvalidInput
+from selftune.store.completions import Kind, StoredCompletion
+
+RESPONSE: Kind = "response"
+REFUSED = ("tools", "background", "conversation", "prompt", "moderation")
+"""Words that would change the answer, and that no model here can follow."""
+LEAST_TOKENS = 16
+_WITH_LOGPROBS = "message.output_text.logprobs"
+_ECHOED = (
+    "instructions",
+    "max_output_tokens",
+    "previous_response_id",
+    "prompt_cache_key",
+    "safety_identifier",
+    "temperature",
+    "top_p",
+)
+_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+class Reasoning(BaseModel):
+    """How much to think."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class Text(BaseModel):
+    """The form of the answer."""
+
+    format: dict[str, Any] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class CreateResponse(BaseModel):
+    """The body of a response."""
+
+    model: Annotated[Storable, Field(min_length=1, max_length=300)]
+    input: str | list[Item]
+    instructions: str | None = None
+    previous_response_id: Annotated[Storable, Field(max_length=64)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
+    max_output_tokens: Annotated[int, Field(ge=LEAST_TOKENS, le=MOST)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
+    include: list[str] = Field(default_factory=list)
+    text: Text = Text()
+    reasoning: Reasoning = Reasoning()
+    truncation: Literal["auto", "disabled"] = "disabled"
+    tools: Any = None
+    tool_choice: Any = None
+    background: Any = None
+    conversation: Any = None
+    prompt: Any = None
+    moderation: Any = None
+    store: bool = True
+    metadata: Metadata | None = None
+    user: Storable | None = None
+    safety_identifier: Annotated[str, Field(max_length=64)] | None = None
+    prompt_cache_key: str | None = None
+    stream: bool = False
+
+    @property
+    def with_logprobs(self) -> bool:
+        """Whether the answer says how likely its tokens were."""
+        return _WITH_LOGPROBS in self.include
+
+    def check(self) -> None:
+        """Refuse what the model could not keep its word on."""
+        form = (self.text.format or {}).get("type", "text")
+        if form != "text":
+            raise _unsupported(
+                f"This model cannot guarantee text.format '{form}': train it on answers of that "
+                "form, and ask without text.format.",
+                "text.format",
+            )
+        if self.tool_choice not in (None, "none", "auto"):
+            raise _unsupported(
+                "This model does not call tools: tool_choice must be 'none' or 'auto'.",
+                "tool_choice",
+            )
+        for name in REFUSED:
+            if getattr(self, name):
+                raise _unsupported(
+                    f"The parameter '{name}' is not supported by this server: leave it out.", name
+                )
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the fields of `Sampling` as the serving process takes them."""
+        fields = SamplingFields(model=self.model, temperature=self.temperature, top_p=self.top_p)
+        top = self.top_logprobs if self.with_logprobs else 0
+        return fields.sampling(limit=self.max_output_tokens, top_logprobs=top)
+
+    def options(self) -> dict[str, Any]:
+        """Return what is kept beside messages and answer."""
+        told: dict[str, Any] = {name: getattr(self, name) for name in (*_ECHOED, "user")}
+        return told | {
+            "reasoning_effort": self.reasoning.effort,
+            "store": self.store,
+            "top_logprobs": self.top_logprobs,
+            "truncation": self.truncation,
+            "verbosity": self.text.verbosity,
+        }
+
+
+def response_json(found: StoredCompletion) -> dict[str, Any]:
+    """Return a response that is over."""
+    reason = _INCOMPLETE.get(found.finish_reason)
+    options, usage = found.options, found.usage
+    return _unfinished(found) | {
+        "status": "completed" if reason is None else "incomplete",
+        "completed_at": None if reason else options.get("completed_at", found.created_at),
+        "incomplete_details": None if reason is None else {"reason": reason},
+        "output": [output_json(found)],
+        "usage": {
+            "input_tokens": usage.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens": usage.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage.total_tokens,
+        },
+    }
+
+
+def output_json(found: StoredCompletion) -> dict[str, Any]:
+    """Return the message that was answered."""
+    message, choice = found.message, found.choices[0]
+    part = {"type": "text", "text": message.get("content") or ""}
+    if message.get("refusal"):
+        part = {"type": "refusal", "refusal": message["refusal"]}
+    return {
+        "id": _item_id(found, "answer"),
+        "type": "message",
+        "role": "assistant",
+        "status": "incomplete" if found.finish_reason in _INCOMPLETE else "completed",
+        "content": [output_part(part, (choice.logprobs or {}).get("content"))],
+    }
+
+
+def input_items_json(found: StoredCompletion) -> list[dict[str, Any]]:
+    """Return what was said to the model, earlier responses too, without the instructions."""
+    return [
+        item_json(message, _item_id(found, str(index))) for index, message in enumerate(said(found))
+    ]
+
+
+def said(found: StoredCompletion) -> tuple[dict[str, Any], ...]:
+    """Return the messages that a response answered: they go on to the next, instructions do not."""
+    return found.messages[1:] if found.options.get("instructions") else found.messages
+
+
+def begun_json(found: StoredCompletion) -> dict[str, Any]:
+    """Return a response of which nothing is answered yet."""
+    return _unfinished(found) | {"status": "in_progress", "output": []}
+
+
+def _unfinished(found: StoredCompletion) -> dict[str, Any]:
+    options = found.options
+    value = {
+        "id": found.id,
+        "object": RESPONSE,
+        "created_at": found.created_at,
+        "completed_at": None,
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "max_tool_calls": None,
+        "metadata": found.metadata,
+        "model": found.model,
+        "parallel_tool_calls": True,
+        "reasoning": {"effort": options.get("reasoning_effort"), "summary": None},
+        "service_tier": "default",
+        "store": options.get("store", True),
+        "text": {"format": {"type": "text"}, "verbosity": options.get("verbosity") or "medium"},
+        "tool_choice": "auto",
+        "tools": [],
+        "top_logprobs": options.get("top_logprobs", 0),
+        "truncation": options.get("truncation", "disabled"),
+    } | {name: options.get(name) for name in _ECHOED}
+    if options.get("user") is not None:  # described as a text that is never null
+        value["user"] = options["user"]
+    return value
+
+
+def _item_id(found: StoredCompletion, place: str) -> str:
+    """Return an item's name, alike at every reading."""
+    return f"msg_{found.id.removeprefix('resp_')}_{place}"
+
+
+def _unsupported(message: str, param: str) -> InvalidInput:
+    return InvalidInput(message, code="unsupported_value", param=param)
