@@ -32,6 +32,7 @@ from selftune.core.settings import child_environment, load_settings
 from selftune.jobs import processes
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import (
+    EVAL_RUN,
     Lease,
     add_seconds,
     claim,
@@ -65,7 +66,10 @@ _POLL_SECONDS = 0.05
 _HEARTBEAT_SECONDS = 1.0
 _COURIER_SECONDS = 1.0
 _HOUSEKEEPING_SECONDS = 600.0
-_VERBS: dict[str, Callable[[Store, Job, Lease], None]] = {KIND: workflow.finetune}
+_VERBS: dict[str, Callable[[Store, Job, Lease], None]] = {
+    KIND: workflow.finetune,
+    EVAL_RUN: workflow.run_eval,
+}
 _log = logging.getLogger("selftune.worker")
 
 
@@ -149,7 +153,7 @@ def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None
             child.close()
     with contextlib.suppress(Interrupted):
         _settle(store, lease, ending, child.process.returncode)
-    if ended_jobs(store, [job.id]):
+    if ended_jobs(store, [job.id], or_deleted=True):
         forget_run(store, job.id)
     return None
 
@@ -235,9 +239,12 @@ def run_child(store: Store, job_id: str, token: str) -> int:
 
 
 def _wait_for_space(store: Store, lease: Lease) -> None:
-    """Pause a job that found the disk full, so that its checkpoints are there when it is not."""
+    """Pause a job that found the disk full, so that its checkpoints are there when it is not.
+
+    A run of an eval has no checkpoints, and nobody could resume it.
+    """
     with fenced(store, lease) as (_, job):
-        is_running = job.status in ("running", "pausing")
+        is_running = job.status in ("running", "pausing") and job.kind != EVAL_RUN
     text = "The server's disk is full. Free space, then "
     if is_running:
         _pause(store, lease, text + "resume the job: it goes on from its last checkpoint")

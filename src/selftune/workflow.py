@@ -6,6 +6,7 @@ tuned model the same questions. `local.run` is these four in a row.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from selftune.models.prices import FREE
 from selftune.models.sampler import Sampling
 from selftune.serve.loader import load_sampler
 from selftune.serve.resolve import resolve
+from selftune.store.accounts import default_identity
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, insert_file
 from selftune.store.models import get_model, insert_model
@@ -48,6 +50,7 @@ __all__ = [
     "finetune",
     "prepare",
     "prove",
+    "run_eval",
     "start",
 ]
 
@@ -215,6 +218,27 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
     trained = engine.train(_request(store, job, spec), run)
     run.flush()
     _finish(store, lease, run, trained.trained_tokens)
+
+
+def run_eval(store: Store, job: Job, lease: Lease) -> None:
+    """Carry one run of an eval from where it stands to its end.
+
+    Raises:
+        JobFailed: there is nothing to grade.
+        SelftuneError: the model that it asks will never answer.
+        Interrupted: the run was canceled, or belongs to another worker now.
+
+    """
+    # Here, not above: the server reads this module and runs no evals.
+    from selftune.evaluate.sources.run import LIMITS, carry_out
+    from selftune.models.endpoints import load_endpoints
+    from selftune.prove.home import Home
+
+    caller = default_identity(store).model_copy(update={"project_id": job.project_id})
+    endpoints = load_endpoints(store.root)
+    # A server asks nobody that its owner has not named, whatever keys are in its environment.
+    backing = replace(Home(store.settings, store, caller).backing(LIMITS), place=endpoints.find)
+    carry_out(store, lease, backing)
 
 
 def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":

@@ -23,9 +23,15 @@ if TYPE_CHECKING:
 class Home:
     """Models, endpoints and prices of a home folder; its database is opened when it is needed."""
 
-    def __init__(self, settings: Settings, store: "Store | None" = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: "Store | None" = None,
+        identity: Identity | None = None,
+    ) -> None:
         self.settings = settings
         self._given = store
+        self._caller = identity
 
     @cached_property
     def store(self) -> "Store":
@@ -39,7 +45,7 @@ class Home:
         """Whose models are asked."""
         from selftune.store.accounts import default_identity
 
-        return default_identity(self.store)
+        return self._caller or default_identity(self.store)
 
     @cached_property
     def prices(self) -> Prices:
