@@ -11,6 +11,9 @@ from selftune.api.chat import routes as chat
 from selftune.api.completions import routes as completions
 from selftune.api.context import Context, answer
 from selftune.api.embeddings import routes as embeddings
+from selftune.api.evals import report
+from selftune.api.evals import routes as evals
+from selftune.api.evals import runs as eval_runs
 from selftune.api.files import routes as files
 from selftune.api.fine_tuning import permissions
 from selftune.api.fine_tuning import routes as fine_tuning
@@ -28,6 +31,8 @@ ROUTERS = (
     fine_tuning.router,
     permissions.router,
     graders.router,
+    evals.router,
+    eval_runs.router,
     models.router,
     chat.router,
     responses.router,
@@ -39,7 +44,7 @@ ROUTERS = (
 def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> Starlette:
     """Return the application."""
     routes = [route for router in ROUTERS for route in router.routes]
-    app = Starlette(routes=[*routes, Route("/health", health)])
+    app = Starlette(routes=[*routes, *report.router.routes, Route("/health", health)])
     app.router.redirect_slashes = False
     app.state.context = Context(store, serving)
     errors.install(app)

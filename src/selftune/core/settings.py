@@ -61,6 +61,9 @@ class Settings(Record):
     """Most models the serving process keeps in memory."""
     result_file_encoding: Literal["base64", "plain"] = "base64"
     """How `/files/{id}/content` delivers result CSVs: OpenAI's own API answers base64."""
+    eval_empties: Literal["described", "null"] = "described"
+    """What a run of an eval says where there is no error, no result yet, or no sampling parameter:
+    empty values as OpenAI describes them, which strict clients want, or `null` as OpenAI answered."""
     profile: Literal["standard", "spec"] = "standard"
     """`spec` makes ids seeded and accepts the placeholder ids of the SDKs' own tests."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

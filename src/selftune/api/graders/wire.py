@@ -61,7 +61,7 @@ def understood(grader: dict[str, Any], means: Means = NO_MEANS) -> Scorer:
     try:
         if not isinstance(grader.get("name"), str):
             raise _lacks("name")
-        return build_scorer(_known(grader), means)
+        return build_scorer(known_fields(grader), means)
     except InvalidInput as error:
         param = "grader" if error.param is None else f"grader.{error.param}"
         raise InvalidInput(error.message, code=error.code, param=param) from error
@@ -104,8 +104,13 @@ def run_json(wanted: RunGrader, means: Means) -> dict[str, Any]:
     return _outcome_json(wanted.grader, outcome, time.perf_counter() - started)
 
 
-def _known(grader: dict[str, Any]) -> dict[str, Any]:
-    """Return a grader without what is null or unknown, as OpenAI ignores it."""
+def known_fields(grader: dict[str, Any]) -> dict[str, Any]:
+    """Return a grader without what is null or unknown, as OpenAI ignores it.
+
+    Raises:
+        InvalidInput: it has no type that is known, or lacks a field.
+
+    """
     kind = grader.get("type")
     if not isinstance(kind, str) or kind not in REQUIRED:
         raise InvalidInput(
@@ -129,12 +134,12 @@ def _known(grader: dict[str, Any]) -> dict[str, Any]:
 
 def _known_inside(graders: Any) -> Any:
     if isinstance(graders, list):
-        return [_known(each) if isinstance(each, dict) else each for each in graders]
+        return [known_fields(each) if isinstance(each, dict) else each for each in graders]
     if not isinstance(graders, dict):
         return graders
     if isinstance(graders.get("type"), str):
-        return _known(graders)
-    return {name: _known(g) if isinstance(g, dict) else g for name, g in graders.items()}
+        return known_fields(graders)
+    return {name: known_fields(g) if isinstance(g, dict) else g for name, g in graders.items()}
 
 
 def _lacks(name: str) -> InvalidInput:

@@ -1,0 +1,1 @@
+"""`/v1/evals`, and the page that shows a run."""
