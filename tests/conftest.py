@@ -1,4 +1,4 @@
-"""Stores for tests: SQLite in a temporary folder, and a real Postgres where one can be started."""
+"""Stores for tests, on SQLite and a real Postgres where one can be started; and a teacher to ask."""
 
 import os
 import pwd
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.data.synthesis.teaching import Teacher, teaching
 
 from selftune.core.records import File
 from selftune.core.settings import Settings
@@ -16,6 +17,19 @@ from selftune.store.accounts import DEFAULT_PROJECT
 from selftune.store.store import Store, open_store
 
 OpenStore = Callable[..., Store]
+
+
+@pytest.fixture(scope="session")
+def teaching_server() -> Iterator[Teacher]:
+    with teaching() as running:
+        yield running
+
+
+@pytest.fixture
+def teacher(teaching_server: Teacher) -> Teacher:
+    """Give the one teacher of all tests, without memory of the last one."""
+    teaching_server.forget()
+    return teaching_server
 
 
 @pytest.fixture

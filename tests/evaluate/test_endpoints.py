@@ -1,9 +1,7 @@
 """Graders whose model is at an endpoint."""
 
-from collections.abc import Iterator
-
 import pytest
-from tests.data.synthesis.teaching import Teacher, teaching
+from tests.data.synthesis.teaching import Teacher
 
 from selftune.evaluate.endpoints import asker
 from selftune.evaluate.grading import build_scorer, sample_of
@@ -20,17 +18,10 @@ GRADER = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Teacher]:
-    with teaching() as running:
-        yield running
-
-
 @pytest.fixture
-def teacher(server: Teacher) -> Teacher:
-    server.forget()
-    server.reply = lambda body: '{"steps": [], "result": 0.5}'
-    return server
+def teacher(teacher: Teacher) -> Teacher:
+    teacher.reply = lambda body: '{"steps": [], "result": 0.5}'
+    return teacher
 
 
 def graded(teacher: Teacher) -> Graded:

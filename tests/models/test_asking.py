@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.data.synthesis.teaching import Teacher, teaching
+from tests.data.synthesis.teaching import Teacher
 
 from selftune.core import errors
 from selftune.models.answers import Answer, Question, load_json, question, read_completion
@@ -15,17 +15,10 @@ QUICK = Limits(first_wait_seconds=0.01)
 JSON = {"response_format": {"type": "json_object"}}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Teacher]:
-    with teaching() as running:
-        yield running
-
-
 @pytest.fixture
-def teacher(server: Teacher) -> Teacher:
-    server.forget()
-    server.reply = lambda body: f"echo {body['messages'][-1]['content']}"
-    return server
+def teacher(teacher: Teacher) -> Teacher:
+    teacher.reply = lambda body: f"echo {body['messages'][-1]['content']}"
+    return teacher
 
 
 def at(teacher: Teacher) -> Endpoint:

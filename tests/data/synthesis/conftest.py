@@ -1,25 +1,11 @@
-"""A teacher for each test: one server for all of them, without memory of the last one."""
-
-from collections.abc import Iterator
+"""How tests ask their teacher."""
 
 import pytest
-from tests.data.synthesis.teaching import Teacher, teaching
+from tests.data.synthesis.teaching import Teacher
 
 from selftune.data.synthesis.run import Asking, Means
 from selftune.models.asking import Limits
 from selftune.models.endpoint import Endpoint
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Teacher]:
-    with teaching() as running:
-        yield running
-
-
-@pytest.fixture
-def teacher(server: Teacher) -> Teacher:
-    server.forget()
-    return server
 
 
 @pytest.fixture
