@@ -1,9 +1,10 @@
 """Server-sent events of a streamed completion, put together to the completion that they are of."""
 
-import json
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
+
+from selftune.models.answers import load_json
 
 
 class EventStream:
@@ -54,8 +55,8 @@ class EventStream:
             self._is_done = True
             return
         try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            chunk = load_json(data)
+        except ValueError as error:
             self._problem = f"An event is not JSON: {error}"
             return
         if not isinstance(chunk, dict) or "error" in chunk:
