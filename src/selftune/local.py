@@ -12,9 +12,12 @@ from selftune.core.errors import JobFailed
 from selftune.core.records import Event, Job
 from selftune.core.runfile import load_run_file
 from selftune.core.settings import load_settings
-from selftune.evaluate.report import Report
+from selftune.evaluate.findings import Report
+from selftune.evaluate.report import read_report
+from selftune.evaluate.task import Progress as Asked
 from selftune.evaluate.write import ReportFiles, write_report
 from selftune.jobs.events import events_since
+from selftune.prove.home import Home
 from selftune.store.accounts import default_identity
 from selftune.store.store import Store, open_store
 from selftune.worker import run_until_done
@@ -29,8 +32,8 @@ class Progress:
     def events(self, job: Job, new: tuple[Event, ...]) -> None:
         """Hear a job's new events."""
 
-    def answered(self, model: str, total: int, done: int) -> None:
-        """Hear how many questions a model has answered."""
+    def answered(self, progress: Asked) -> None:
+        """Hear how far the questions are."""
 
 
 def run(
@@ -58,8 +61,10 @@ def run(
         hint = f" See `selftune jobs show {job.id}`."
         raise JobFailed(words + hint, code=code)
     told.stage(f"Asking base and tuned model {len(prepared.items)} questions each")
-    report = workflow.prove(store, identity, spec, prepared, job, told.answered)
-    return report, write_report(report, store.folder("reports") / job.id)
+    home = Home(store.settings, store, identity)
+    folder = workflow.prove(home, spec, prepared, job, told.answered)
+    report = read_report(folder)
+    return report, write_report(report, folder.path)
 
 
 def _follow(

@@ -7,28 +7,25 @@ tuned model the same questions. `local.run` is these four in a row.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selftune.core import plugins
-from selftune.core.records import Event, File, Identity, Job, Record, TrainSpec
+from selftune.core.records import File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
 from selftune.data.prepare import shared_system, to_chats
 from selftune.data.read import ReadOptions, read_rows
 from selftune.data.sources.source import located
+from selftune.evaluate.arms import Arm
 from selftune.evaluate.items import Item, to_items
-from selftune.evaluate.report import Report, read_report
-from selftune.evaluate.rounds import ArmRecord, Round, RoundFolder, eval_folder
-from selftune.evaluate.run import EvalRun, EvalTask, evaluate, ids_sha256, keep_runs
+from selftune.evaluate.rounds import RoundFolder
+from selftune.evaluate.task import Progress
 from selftune.jobs.events import NewEvent, append_events, events_since
 from selftune.jobs.queue import Lease, fenced, move, update_state
-from selftune.models.prices import FREE
-from selftune.models.sampler import Sampling
-from selftune.serve.loader import load_sampler
-from selftune.serve.resolve import resolve
+from selftune.prove.home import Home
+from selftune.prove.plan import Plan
+from selftune.prove.round import run_round
 from selftune.store.accounts import default_identity
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, insert_file
@@ -121,82 +118,50 @@ def start(store: Store, identity: Identity, spec: RunFile, prepared: Prepared) -
 
 
 def prove(
-    store: Store,
-    identity: Identity,
+    home: Home,
     spec: RunFile,
     prepared: Prepared,
     job: Job,
-    each: Callable[[str, int, int], None],
-) -> Report:
-    """Ask base and tuned model the same questions, and compare."""
-    evaluation = spec.evaluation
-    task = EvalTask(
+    on_progress: Callable[[Progress], None],
+) -> RoundFolder:
+    """Ask base and tuned model the same questions, by turns; keep the round."""
+    evaluation, trained = spec.evaluation, TrainSpec.model_validate(job.spec)
+    words = {"temperature": evaluation.temperature, "max_tokens": evaluation.max_tokens}
+    sampling = {name: value for name, value in words.items() if value is not None}
+    models = (("base", trained.base), ("tuned", str(job.state["fine_tuned_model"])))
+    losses = [e.data for e in events_since(home.store, job.id, 0) if e.type == "metrics" and e.data]
+    plan = Plan(
+        name=spec.name,
         items=prepared.items,
-        graders=evaluation.graders,
-        sampling=Sampling(
-            temperature=evaluation.temperature, max_tokens=evaluation.max_tokens, seed=0
+        arms=tuple(
+            Arm(name=name, model=model, sampling=sampling, rates=home.rates(model))
+            for name, model in models
         ),
+        evaluation=evaluation,
+        facts=_facts(spec, prepared, job, trained),
+        losses=tuple((float(m["step"]), float(m["train_loss"])) for m in losses),
     )
-    trained, total = TrainSpec.model_validate(job.spec), len(prepared.items)
-    name = str(job.state["fine_tuned_model"])
-    runs = []
-    for model in (trained.base, name):
-        found = resolve(store, identity, model)
-        sampler = load_sampler(
-            store.root, found.engine, found.folder, threads=store.settings.threads
-        )
-        runs.append(evaluate(task, sampler, model, partial(each, model, total)))
-    folder = eval_folder(store.root, spec.name) / "rounds" / job.id
-    events = events_since(store, job.id, 0)
-    return report_of(spec, prepared, job, (runs[0], runs[1]), events, folder)
+    return run_round(home, plan, on_progress)
 
 
-def report_of(
-    spec: RunFile,
-    prepared: Prepared,
-    job: Job,
-    runs: tuple[EvalRun, EvalRun],
-    events: tuple[Event, ...],
-    folder: Path,
-) -> Report:
-    """Keep both runs as a round in a folder, and return everything that the report shows."""
-    trained = TrainSpec.model_validate(job.spec)
+def _facts(spec: RunFile, prepared: Prepared, job: Job, trained: TrainSpec) -> dict[str, str]:
+    """Return what the report says of the training."""
     reasons = job.state.get("reasons", {})
     chosen = {
         name: f"{value} ({reasons.get(name, '')})"
         for name, value in job.state.get("hyperparameters", {}).items()
     }
-    seconds = (job.finished_at or 0) - (job.started_at or 0)
-    facts = {
+    return {
         "about": spec.description,
         "trained": trained.base,
         "job": job.id,
         "training rows": str(prepared.rows),
         "questions that training rows ask too": f"{prepared.leaked} of {len(prepared.items)}",
-        "training seconds": str(seconds),
+        "training seconds": str((job.finished_at or 0) - (job.started_at or 0)),
         "trained tokens": str(job.state.get("trained_tokens")),
         "seed": str(trained.seed),
         **chosen,
     }
-    losses = [e.data for e in events if e.type == "metrics" and e.data is not None]
-    found = Round(
-        id=job.id,
-        eval=spec.name,
-        created_at=job.created_at,
-        finished_at=job.finished_at,
-        status="completed",
-        arms=tuple(
-            ArmRecord(name=name, model=run.model, rates=FREE)
-            for name, run in zip(("base", "tuned"), runs, strict=True)
-        ),
-        graders=spec.evaluation.graders,
-        items=len(prepared.items),
-        items_sha256=ids_sha256(prepared.items),
-        facts=facts,
-        losses=tuple((float(m["step"]), float(m["train_loss"])) for m in losses),
-        version=version("selftune"),
-    )
-    return read_report(keep_runs(RoundFolder(folder), found, prepared.items, runs))
 
 
 def finetune(store: Store, job: Job, lease: Lease) -> None:
@@ -232,7 +197,6 @@ def run_eval(store: Store, job: Job, lease: Lease) -> None:
     # Here, not above: the server reads this module and runs no evals.
     from selftune.evaluate.sources.run import LIMITS, carry_out
     from selftune.models.endpoints import load_endpoints
-    from selftune.prove.home import Home
 
     caller = default_identity(store).model_copy(update={"project_id": job.project_id})
     endpoints = load_endpoints(store.root)

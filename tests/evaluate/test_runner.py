@@ -211,7 +211,7 @@ def test_no_answer_is_no_wrong_answer(log: Path) -> None:
     def some(asked: Question) -> Answer:
         if asked.body["messages"][-1]["content"] in ("say t2", "say t3"):
             status = "failed" if asked.body["messages"][-1]["content"] == "say t2" else "rejected"
-            return Answer(key=asked.key, status=status, reason="the line is dead")  # type: ignore[arg-type]
+            return Answer(key=asked.key, status=status, reason="the line is dead")
         return echo(asked)
 
     found = run(Scripted(some), log, items(4))

@@ -1,15 +1,17 @@
 """`selftune run FILE.toml`: data -> tune -> prove, with a report at the end."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from selftune.cli.console import open_home, out
 from selftune.core.records import Event, Job
+
+if TYPE_CHECKING:
+    from selftune.evaluate.task import Progress as Asked
 
 
 def run(
@@ -18,6 +20,7 @@ def run(
 ) -> None:
     """Prepare data, tune a model, ask base and tuned the same questions, write a report."""
     from selftune import local
+    from selftune.cli.eval.gating import show_report
     from selftune.evaluate.report import to_json
 
     store, _ = open_home()
@@ -27,7 +30,7 @@ def run(
         typer.echo(to_json(report))
         return
     model = report.arms[-1].summary.model
-    _show_result(report)
+    show_report(report)
     out.print(f"\nreport   {written.html}", soft_wrap=True)
     out.print(f"model    [bold]{escape(model)}[/]", soft_wrap=True)
     out.print(
@@ -38,22 +41,6 @@ def run(
         f"or here: [bold]selftune chat {escape(model)}[/]",
         soft_wrap=True,
     )
-
-
-def _show_result(report: Any) -> None:
-    from selftune.evaluate.report import figures
-
-    table = Table(title=None, header_style="bold")
-    for column in ("", *(arm.summary.name for arm in report.arms)):
-        table.add_column(escape(column))
-    for row in figures(report):
-        table.add_row(*(escape(cell) for cell in row))
-    out.print(table)
-    found = report.comparisons[0]
-    color = {"better": "green", "worse": "red"}.get(found.outcome, "yellow")
-    out.print(f"[{color}]{escape(found.words)}[/]", soft_wrap=True)
-    for reason in found.verdict.reasons:
-        out.print(f"  [dim]{escape(reason)}[/]", soft_wrap=True)
 
 
 class _Shown:
@@ -98,14 +85,9 @@ class _Shown:
             elif event.key in ("base", "selection", "hyperparameters") and not self._bars.disable:
                 out.print(f"  [dim]{escape(event.message)}[/]", soft_wrap=True)
 
-    def answered(self, model: str, total: int, done: int) -> None:
-        """Move the bar with the questions; base and tuned share it."""
-        if self._task is None:
-            return
-        is_tuned = model.startswith("ft:")
-        self._bars.update(
-            self._task,
-            total=2 * total,
-            completed=done + (total if is_tuned else 0),
-            note="tuned" if is_tuned else "base",
-        )
+    def answered(self, progress: "Asked") -> None:
+        """Move the bar with the questions of both models."""
+        if self._task is not None:
+            self._bars.update(
+                self._task, total=progress.total, completed=progress.done, note="base and tuned"
+            )

@@ -16,6 +16,7 @@ from selftune.models.sampler import Completion, Prompt, Sampler, Sampling
 _AHEAD = 2
 """Questions that wait while one is answered, so that the model never waits for the next."""
 _OTHER_NAMES = {"max_completion_tokens": "max_tokens", "max_completions_tokens": "max_tokens"}
+_WARM = Prompt(messages=({"role": "user", "content": "hello"},), sampling=Sampling(max_tokens=1))
 _UNHEEDED = ("model", "messages", "store", "metadata", "user", "reasoning_effort", "stream")
 """Words that change nothing of what this model says."""
 
@@ -59,6 +60,7 @@ class InProcess:
     def _ask(self, prompt: Prompt) -> tuple[float, float, Completion]:
         if self._sampler is None:
             self._sampler = self._load()
+            self._sampler.sample([_WARM])  # what is made once is no part of an answer's time
         began = perf_counter()
         [completion] = self._sampler.sample([prompt])
         return began, perf_counter(), completion
