@@ -74,9 +74,10 @@ def page_of(request: Request) -> PageQuery:
 
 
 def _create(request: Request, wanted: CreateEval) -> Response:
+    checked = wanted.request()
     creation = creation_of(request, wanted.model_dump(mode="json"))
     store, caller = context(request).store, identity(request)
-    return answer(eval_json(create_eval(store, caller, wanted.request(), creation)), CREATED)
+    return answer(eval_json(create_eval(store, caller, checked, creation)), CREATED)
 
 
 def _update(request: Request, eval_id: str, wanted: UpdateEval) -> Response:

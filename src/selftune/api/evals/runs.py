@@ -109,13 +109,14 @@ def item(request: Request, eval_id: str, run_id: str, item_id: str) -> Response:
 
 def _create(request: Request, eval_id: str, wanted: CreateRun) -> Response:
     made = eval_or_placeholder(request, eval_id)
+    checked = wanted.request()
     source = read_data_source(wanted.data_source)
     if isinstance(source.source, FileId):
         files_or_placeholders(request, source.source.id)
     _check_model(request, source)
     creation = creation_of(request, wanted.model_dump(mode="json"))
     store, caller = context(request).store, identity(request)
-    run = create_run(store, caller, made, wanted.request(), creation)
+    run = create_run(store, caller, made, checked, creation)
     return answer(_shown(request, run), CREATED)
 
 

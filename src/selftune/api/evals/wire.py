@@ -70,6 +70,7 @@ class CreateEval(BaseModel):
 
         """
         config = self.data_source_config
+        _check_echo(config.item_schema, "data_source_config.item_schema")
         if config.type == "custom" and config.item_schema is None:
             raise _lacks("data_source_config.item_schema")
         criteria = [_criterion(at, each) for at, each in enumerate(self.testing_criteria)]
@@ -100,7 +101,13 @@ class CreateRun(BaseModel):
     data_source: dict[str, Any]
 
     def request(self) -> RunRequest:
-        """Return what to create."""
+        """Return what to create.
+
+        Raises:
+            InvalidInput: the data have what no JSON answer can have.
+
+        """
+        _check_echo(self.data_source, "data_source")
         return RunRequest(name=self.name, data_source=self.data_source, metadata=self.metadata)
 
 
@@ -220,15 +227,11 @@ def _criterion(number: int, value: dict[str, Any]) -> NewCriterion:
     try:
         understood(value)
         grader = known_fields(value)
-        orjson.dumps(value)
     except InvalidInput as error:
         param = (error.param or where).replace("grader", where, 1)
         message = error.message.replace("'grader.", f"'{where}.")
         raise InvalidInput(message, code=error.code, param=param) from error
-    except orjson.JSONEncodeError as error:
-        raise InvalidInput(
-            f"The criterion cannot be answered as JSON: {error}.", code="invalid_value", param=where
-        ) from error
+    _check_echo(value, where)
     shown = {name: found for name, found in value.items() if found is not None and name != "id"}
     return NewCriterion(shown=shown, grader=grader)
 
@@ -245,6 +248,18 @@ def _with_known_roles(value: dict[str, Any]) -> dict[str, Any]:
         for each in messages
     ]
     return value | {"input": known}
+
+
+def _check_echo(value: Any, name: str) -> None:
+    """Refuse what cannot be answered: numbers of any size, halves of characters, deep nesting."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise InvalidInput(
+            f"Invalid value for '{name}': it cannot be answered as JSON: {error}.",
+            code="invalid_value",
+            param=name,
+        ) from error
 
 
 def _lacks(name: str) -> InvalidInput:

@@ -111,7 +111,7 @@ def create_run(
         name=wanted.name or model or made.name,
         model=model or "",
         status="queued",
-        data_source=_text(echo(wanted.data_source)),
+        data_source=orjson.dumps(echo(wanted.data_source)).decode(),
         report_key=secrets.token_urlsafe(24),
         created_at=store.now(),
     )
@@ -240,14 +240,3 @@ def item_schema_of(made: Eval) -> dict[str, Any]:
         return {}
     schema: dict[str, Any] = made.config["schema"]["properties"]["item"]
     return schema
-
-
-def _text(value: dict[str, Any]) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError as error:
-        raise InvalidInput(
-            f"The data source cannot be answered as JSON: {error}.",
-            code="invalid_value",
-            param="data_source",
-        ) from error
