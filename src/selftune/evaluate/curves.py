@@ -7,12 +7,13 @@ import numpy as np
 from selftune.core.records import Record
 from selftune.evaluate.columns import Arm, Questions
 from selftune.evaluate.statistics.clusters import Numbers
-from selftune.evaluate.statistics.distributions import student_point
+from selftune.evaluate.statistics.distributions import student_point, two_sided_point
 
 _BINS = 48
 _MOST_POINTS = 1000
 _STEPS = 100
 _FAR = 99.5
+_MANY = 1000
 
 
 class Histogram(Record):
@@ -77,9 +78,14 @@ def running_error(arm: Arm, questions: Questions) -> tuple[Running, ...]:
     for place in places.tolist():
         k = place + 1
         error = float(np.sqrt(max(squares[place], 0.0) / (k - 1) / k))
-        mean, half = float(means[place]), student_point(0.975, k - 1) * error
+        mean, half = float(means[place]), _reach(k - 1) * error
         found.append(Running(n=k, mean=mean, low=max(0.0, mean - half), high=mean + half))
     return tuple(found)
+
+
+def _reach(freedom: int) -> float:
+    # Slow to find, and for many answers the normal one to three digits.
+    return student_point(0.975, freedom) if freedom < _MANY else two_sided_point(0.95)
 
 
 def _histogram(values: Numbers, width: float) -> Histogram:

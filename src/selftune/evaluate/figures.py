@@ -70,7 +70,9 @@ def dollars_text(dollars: float | None) -> str:
         return UNKNOWN
     if dollars == 0:
         return "$0"
-    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4g}"
+    digits = max(2, 3 - math.floor(math.log10(dollars))) if dollars < 1 else 2
+    whole, _, part = f"{dollars:,.{digits}f}".partition(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
 
 
 def change_text(before: float | None, after: float | None) -> str:

@@ -171,8 +171,13 @@ def _drawn(moved: Numbers, least: float, random: np.random.Generator) -> float:
     flips = min(_FLIPS, max(_LEAST_FLIPS, _WORK // len(kinds)))
     count, step = 1, max(1, _BLOCK // len(kinds))
     for start in range(0, flips, step):
-        # Of equal differences, only how many stay up matters.
-        up = random.binomial(counts, 0.5, (min(step, flips - start), len(kinds)))
+        shape = min(step, flips - start), len(kinds)
+        if len(kinds) == len(moved):
+            drawn = random.integers(0, 256, (shape[0], -(-shape[1] // 8)), np.uint8)
+            up = np.unpackbits(drawn, axis=1)[:, : shape[1]].astype(np.int64)
+        else:
+            # Of equal differences, only how many stay up matters.
+            up = random.binomial(counts, 0.5, shape)
         count += int((np.abs((2 * up - counts) @ kinds) >= least).sum())
     return count / (1 + flips)
 
