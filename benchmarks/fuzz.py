@@ -21,7 +21,7 @@ import httpx
 import yaml
 from benchmarks.machine import machine
 from benchmarks.serving import serving
-from tests.wire.spec.mistakes import UNDESCRIBED, repaired
+from tests.wire.spec.mistakes import STREAMS, UNDESCRIBED, repaired
 from tests.wire.spec.operations import shape
 from tests.wire.spec.reduce import REDUCED
 
@@ -32,6 +32,8 @@ CHECKS = ("not_a_server_error", "response_schema_conformance", "content_type_con
 FILES, MODELS = 8, 2
 """Fuzzing deletes some of what it is given."""
 MOST_FAULTS = 50
+_ALSO_BODIES = ("ResponseProperties", "ModelResponseProperties")
+"""Schemas of bodies whose names do not say so."""
 RESULTS = Path(__file__).parent / "results" / "fuzz.json"
 _RUN = "import sys; from schemathesis.cli import schemathesis; sys.exit(schemathesis())"
 
@@ -121,7 +123,17 @@ def _things(url: str, key: str) -> dict[str, list[str]]:
             for _ in range(FILES)
         ]
         checkpoints = [name for _ in range(MODELS) for name in _tune(client, files[0])]
-    return {
+        said = {"model": "selftune/fake", "messages": [{"role": "user", "content": "a"}]}
+        asked = {"model": "selftune/fake", "input": "a"}
+        stored = {
+            "completion_id": ("chat/completions", said | {"store": True}),
+            "response_id": ("responses", asked),
+        }
+        made = {
+            name: [client.post(path, json=body).json()["id"] for _ in range(FILES)]
+            for name, (path, body) in stored.items()
+        }
+    return made | {
         "model": ["selftune/fake", *checkpoints],
         "fine_tuned_model_checkpoint": checkpoints,
         "training_file": files,
@@ -149,19 +161,22 @@ def _aimed(things: dict[str, list[str]]) -> dict[str, Any]:
     for path, item in document["paths"].items():
         for method, operation in item.items():
             answers = operation["responses"]
+            answers.pop("404", None)  # where it is described, it is without its envelope
             answers["default"] = {
                 "description": "Refused",
                 "content": {"application/json": {"schema": refusal}},
             }
             if (method, shape(path)) in UNDESCRIBED:
                 answers["200"]["content"] = {"application/octet-stream": {}}
-            if "stream" in _properties(document, operation):  # `test_openapi.py` checks chunks
+            streams = "stream" in _properties(document, operation)
+            if streams or (method, shape(path)) in STREAMS:  # `test_openapi.py` checks chunks
                 answers["200"]["content"]["text/event-stream"] = {}
             for parameter in operation.get("parameters", ()):
                 if parameter["name"] in things:
                     parameter["schema"] = _choice(things[parameter["name"]])
     for name, schema in document["components"]["schemas"].items():
-        if name.startswith("Create") and name.endswith("Request"):
+        is_body = name.startswith("Create") and name.endswith("Request")
+        if is_body or name in _ALSO_BODIES:
             for owner in (schema, *schema.get("allOf", ())):
                 _aim(owner.get("properties", {}), things)
     return document

@@ -93,7 +93,10 @@ def _chunk(completion: dict[str, Any]) -> dict[str, Any]:
 
 
 def _modern(node: Any) -> Any:
-    """Replace words of OpenAPI 3.0: `nullable`, and limits that are said to be exclusive."""
+    """Replace words of OpenAPI 3.0: `nullable`, and limits that are said to be exclusive.
+
+    Discriminators go: some tell no difference between two alternatives that they name alike.
+    """
     if isinstance(node, list):
         return [_modern(each) for each in node]
     if not isinstance(node, dict):
@@ -102,6 +105,8 @@ def _modern(node: Any) -> Any:
     for exclusive, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if found.get(exclusive) is True:
             found[exclusive] = found.pop(limit)
+    if "propertyName" in (found.get("discriminator") or ()):
+        del found["discriminator"]
     if found.pop("nullable", False) is True:
         return {"anyOf": [found, {"type": "null"}]} if found else {"type": "null"}
     if {"type": "null"} in found.get("allOf", ()):
