@@ -13,7 +13,7 @@ from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.task import Backing
 from selftune.models.catalog import catalog
 from selftune.models.endpoint import Endpoint
-from selftune.models.prices import Prices, Rates, load
+from selftune.models.prices import FREE, Prices, Rates, load
 
 if TYPE_CHECKING:
     from selftune.models.sampler import Sampler
@@ -66,7 +66,12 @@ class Home:
         return Endpoint(model=model)
 
     def rates(self, model: str) -> Rates | None:
-        """Return what a model's tokens cost, or None where nothing is known."""
+        """Return what a model's tokens cost, or None where nothing is known.
+
+        A model of this machine costs nothing, whatever it is called.
+        """
+        if self.place(model) is None:
+            return FREE
         price = self.prices.find(model)
         return None if price is None else price.rates(model)
 

@@ -7,9 +7,9 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import FAILED, out, show_json
-from selftune.cli.data.grouping import grouped
 from selftune.cli.data.progress import shown_bytes
 from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.grouping import grouped
 
 if TYPE_CHECKING:
     from selftune.data.check import Checked, CheckOptions

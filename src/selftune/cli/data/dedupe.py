@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import err, out, show_json
-from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.grouping import grouped
 
 if TYPE_CHECKING:
     from selftune.data.dedupe_source import DedupedSource, DedupeOptions

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from selftune.cli.console import out, show_json, show_table
-from selftune.cli.data.grouping import grouped
 from selftune.cli.data.progress import shown_rows
 from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.grouping import grouped
 
 if TYPE_CHECKING:
     from selftune.data.counting.distribution import Bin

@@ -16,8 +16,8 @@ from selftune.cli.data.asking import (
     shown_asking,
     system_alone,
 )
-from selftune.cli.data.grouping import grouped
 from selftune.cli.data.reading import Json, ReadingOptions, Source
+from selftune.cli.grouping import grouped
 
 if TYPE_CHECKING:
     from selftune.data.mine import Mined, Mining
