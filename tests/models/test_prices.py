@@ -33,7 +33,14 @@ def test_a_price_that_nobody_stated_is_none() -> None:
     assert price.rates("ft:gpt-3.5-turbo-0125:acme::x").cached_input is None
 
 
-@pytest.mark.parametrize("name", ["selftune/minilm", "ft:selftune/minilm:acme::Ab12Cd34"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "selftune/minilm",
+        "ft:selftune/minilm:acme::Ab12Cd34",
+        "ft:selftune-minilm:acme:persona:Ab12Cd34",
+    ],
+)
 def test_a_local_base_and_its_fine_tunes_cost_no_tokens(name: str) -> None:
     price = prices.find(name)
     assert price is not None

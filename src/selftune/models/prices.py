@@ -74,7 +74,8 @@ class Prices(Record):
         for price in self.price:
             if name == price.id or name in price.names:
                 return price
-        local = next((base for base in catalog().base if base.id == name), None)
+        # Names of fine-tunes have no slash.
+        local = next((b for b in catalog().base if name in (b.id, b.id.replace("/", "-"))), None)
         return None if local is None else _local(local.id)
 
     def trainable(self) -> tuple[Price, ...]:
