@@ -84,6 +84,19 @@ def test_the_exit_status_is_for_builds(
     assert "fail-under" not in shown.stdout
 
 
+def test_the_name_of_the_eval_means_the_round_before(home: Path) -> None:
+    kept(home, "one", tuned=[1.0] * 20)
+    with pytest.raises(NotFound, match="no finished round before 'one'"):
+        typed("compare", "one", "--no-worse-than", "My eval")
+    path = kept(home, "two", tuned=[0.0] * 20)
+    shown = typed("compare", "My eval", "--no-worse-than", "My eval")
+    assert shown.exit_code == 1
+    assert "against 'tuned (one)'" in shown.stderr
+    for itself in ("two", str(path)):
+        with pytest.raises(InvalidInput, match="is the one that is judged"):
+            typed("compare", "two", "--no-worse-than", itself)
+
+
 def test_too_few_answers_leave_with_3(home: Path) -> None:
     kept(home, "new", tuned=[1.0] * 9 + [None])
     shown = typed("compare", "new", "--fail-under", "0.5")

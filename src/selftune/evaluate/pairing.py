@@ -1,8 +1,9 @@
-"""Which model of one round stands for which of another, whose names may have changed."""
+"""Which older round, and which model of it, one is compared with."""
 
 from collections.abc import Sequence
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, NotFound
+from selftune.evaluate.rounds import RoundFolder, list_rounds
 
 ENOUGH_SHARED = 0.9
 """Share of a round's questions that another one must have, to stand for it in a gate."""
@@ -15,6 +16,25 @@ def partner(name: str, own: Sequence[str], others: Sequence[str]) -> str | None:
     if len(own) == len(others) and name in own:
         return others[own.index(name)]
     return others[0] if len(others) == 1 else None
+
+
+def round_before(folder: RoundFolder) -> RoundFolder:
+    """Return the last finished round of the same eval that is older than this one.
+
+    Raises:
+        NotFound: there is none.
+
+    """
+    rounds = list_rounds(folder.path.resolve().parents[1])
+    names = [each.path.name for each in rounds]
+    older = rounds[: names.index(folder.path.name)] if folder.path.name in names else []
+    finished = [each for each in older if each.read().status == "completed"]
+    if not finished:
+        raise NotFound(
+            f"There is no finished round before {folder.path.name!r} to compare it with: the next "
+            "one will have one."
+        )
+    return finished[-1]
 
 
 def need_enough(shared: int, n: int, names: tuple[str, str]) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import err, out
+from selftune.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from selftune.evaluate.findings import Report
@@ -32,7 +33,7 @@ class GateOptions:
     no_worse_than: Annotated[
         str | None,
         typer.Option(
-            help="A round: a loss as large as the margin must be ruled out. A loss that is shown: "
+            help="A round, or an eval for its last one: a loss as large as the margin must be ruled out. A loss that is shown: "
             "exit status 1; neither: 3.",
             metavar="ROUND",
         ),
@@ -74,7 +75,7 @@ def judged(
     arms = gated(report, options.gated or ())
     gates = judge(arms, options.fail_under, sure=options.sure)
     if options.no_worse_than is not None:
-        older = found_round(options.no_worse_than)
+        older = _older_round(options.no_worse_than, folder)
         gates += no_worse_than([arm.name for arm in arms], folder, older, policy)
     return gates
 
@@ -90,6 +91,18 @@ def leave(gates: "Sequence[Gate]") -> None:
     status = exit_status(gates)
     if status:
         raise typer.Exit(status)
+
+
+def _older_round(name: str, folder: "RoundFolder") -> "RoundFolder":
+    """Return a round to compare with; where an eval's name means this round, the one before it."""
+    from selftune.evaluate.pairing import round_before
+
+    older = found_round(name)
+    if older.path.resolve() != folder.path.resolve():
+        return older
+    if name == folder.path.name or Path(name).is_dir():
+        raise InvalidInput(f"The round {name!r} is the one that is judged: name an older one.")
+    return round_before(folder)
 
 
 def found_round(name: str) -> "RoundFolder":

@@ -131,8 +131,8 @@ def _show(
         policy=policy,
         requests_per_day=showing.per_day,
     )
-    gates = judged(gating, report, folder, policy)
     written = write_report(report, folder.path)
+    gates = judged(gating, report, folder, policy)
     if showing.json:
         typer.echo(to_json(report))
     elif showing.markdown:
