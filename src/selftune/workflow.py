@@ -23,6 +23,7 @@ from selftune.evaluate.rounds import RoundFolder
 from selftune.evaluate.task import Progress
 from selftune.jobs.events import NewEvent, append_events, events_since
 from selftune.jobs.queue import Lease, fenced, move, update_state
+from selftune.models.prices import FREE
 from selftune.prove.home import Home
 from selftune.prove.plan import Plan
 from selftune.prove.round import run_round
@@ -134,7 +135,7 @@ def prove(
         name=spec.name,
         items=prepared.items,
         arms=tuple(
-            Arm(name=name, model=model, sampling=sampling, rates=home.rates(model))
+            Arm(name=name, model=model, sampling=sampling, rates=FREE)
             for name, model in models
         ),
         evaluation=evaluation,

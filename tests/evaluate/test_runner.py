@@ -104,7 +104,7 @@ def run(
 ) -> Ran:
     found = Ran()
     given = {"arms": (Arm(name="a", model="m", endpoint=AT),), "graders": (EXACT,)} | task
-    backing = Backing(open=endpoint.open, place=lambda model: AT, rates_of=lambda model: rates)
+    backing = Backing(open=endpoint.open, place=lambda model: AT, rates_of=lambda model, endpoint: rates)
     responses = Responses(log)
     try:
         found.totals = run_evaluation(

@@ -8,6 +8,7 @@ from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.task import RatesOf
 from selftune.models.answers import Answer, Question
 from selftune.models.costs import Request, cost
+from selftune.models.endpoint import Endpoint
 
 _BYTES_PER_TOKEN = 3
 """Fewer than any language has in the usual tokenizers, so that what is reserved is enough."""
@@ -46,7 +47,7 @@ class Meter:
     _reserved: dict[str, tuple[int, float]] = field(default_factory=dict)
     _longest: int = _ANSWER_TOKENS
 
-    def allows(self, asked: Question) -> bool:
+    def allows(self, asked: Question, endpoint: Endpoint | None) -> bool:
         """Return whether a question fits into the budget, and reserve for it.
 
         Raises:
@@ -55,7 +56,7 @@ class Meter:
         """
         if self.limits.budget_dollars is None and self.limits.budget_tokens is None:
             return True
-        tokens, dollars = self._most(asked)
+        tokens, dollars = self._most(asked, endpoint)
         on_their_way = self._reserved.values()
         all_tokens = self.tokens + tokens + sum(each[0] for each in on_their_way)
         all_dollars = (self.dollars or 0.0) + dollars + sum(each[1] for each in on_their_way)
@@ -66,7 +67,7 @@ class Meter:
         self._reserved[asked.key] = tokens, dollars
         return True
 
-    def count(self, asked: Question, answer: Answer) -> None:
+    def count(self, asked: Question, endpoint: Endpoint | None, answer: Answer) -> None:
         """Count an answer that was asked for now."""
         self._reserved.pop(asked.key, None)
         model = str(asked.body.get("model"))
@@ -76,10 +77,10 @@ class Meter:
             return
         self.tokens += answer.usage.total_tokens
         self._longest = max(self._longest, answer.usage.completion_tokens)
-        spent = self._cost(model, _request(answer.usage))
+        spent = self._cost(model, endpoint, _request(answer.usage))
         self.dollars = None if spent is None or self.dollars is None else self.dollars + spent
 
-    def _most(self, asked: Question) -> tuple[int, float]:
+    def _most(self, asked: Question, endpoint: Endpoint | None) -> tuple[int, float]:
         """Return the most tokens and dollars that a question is expected to use."""
         body = asked.body
         prompt = len(str(body["messages"]).encode(errors="replace")) // _BYTES_PER_TOKEN
@@ -87,7 +88,8 @@ class Meter:
         if self.limits.budget_dollars is None:
             return prompt + limit, 0.0
         model = str(body.get("model"))
-        price = self._cost(model, Request(prompt_tokens=prompt, completion_tokens=limit))
+        request = Request(prompt_tokens=prompt, completion_tokens=limit)
+        price = self._cost(model, endpoint, request)
         if price is None:
             raise InvalidInput(
                 f"There is a budget in dollars and no price of {model!r}: state it in a file of "
@@ -95,8 +97,8 @@ class Meter:
             )
         return prompt + limit, price
 
-    def _cost(self, model: str, request: Request) -> float | None:
-        rates = self.rates_of(model)
+    def _cost(self, model: str, endpoint: Endpoint | None, request: Request) -> float | None:
+        rates = self.rates_of(model, endpoint)
         return None if rates is None else cost(request, rates)
 
 

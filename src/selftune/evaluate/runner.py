@@ -201,12 +201,12 @@ class _Run:
         if known is not None:
             self._count.reused += 1
             return known, True
-        if not self._meter.allows(asked):
+        if not self._meter.allows(asked, endpoint):
             raise BudgetSpent(_SPENT)
         answerer = await self._answerer(str(asked.body["model"]), endpoint)
         answer = await answerer.answer(asked)
         self._responses.add(answer)
-        self._meter.count(asked, answer)
+        self._meter.count(asked, endpoint, answer)
         self._count.asked += 1
         return answer, False
 

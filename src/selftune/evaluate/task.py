@@ -13,7 +13,7 @@ from selftune.models.prices import Rates
 
 GIVEN = "given"
 """Name of the arm whose answers the data has."""
-RatesOf = Callable[[str], Rates | None]
+RatesOf = Callable[[str, Endpoint | None], Rates | None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Backing:
     """Opens a model."""
     place: Callable[[str], Endpoint | None]
     """Says where a grader's model answers; None is this machine."""
-    rates_of: RatesOf = lambda model: None
+    rates_of: RatesOf = lambda model, endpoint: None
     embed: Embed = no_vectors
 
 

@@ -65,12 +65,12 @@ class Home:
             return found
         return Endpoint(model=model)
 
-    def rates(self, model: str) -> Rates | None:
-        """Return what a model's tokens cost, or None where nothing is known.
+    def rates(self, model: str, endpoint: Endpoint | None) -> Rates | None:
+        """Return what a model's tokens cost at an endpoint, or None where nothing is known.
 
         A model of this machine costs nothing, whatever it is called.
         """
-        if self.place(model) is None:
+        if endpoint is None:
             return FREE
         price = self.prices.find(model)
         return None if price is None else price.rates(model)

@@ -77,7 +77,7 @@ def _arm(model: Model, folder: Path, home: Home, usual: dict[str, Any]) -> Arm:
         system=model.system,
         examples=() if model.examples is None else _examples(model, folder),
         sampling=usual | model.sampling,
-        rates=home.rates(model.model),
+        rates=home.rates(model.model, endpoint),
     )
 
 
