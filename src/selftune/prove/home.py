@@ -16,6 +16,7 @@ from selftune.models.endpoint import Endpoint
 from selftune.models.prices import FREE, Prices, Rates, load
 
 if TYPE_CHECKING:
+    from selftune.models.endpoints import Endpoints
     from selftune.models.sampler import Sampler
     from selftune.store.store import Store
 
@@ -52,15 +53,20 @@ class Home:
         """What models cost."""
         return load(Path(self.settings.prices) if self.settings.prices else None)
 
+    @cached_property
+    def endpoints(self) -> "Endpoints":
+        """Which models are answered elsewhere."""
+        from selftune.models.endpoints import load_endpoints
+
+        return load_endpoints(self.settings.root)
+
     def place(self, model: str) -> Endpoint | None:
         """Return where a model answers; None is this machine.
 
         What `endpoints.toml` names comes first, then this machine's models, then OpenAI or what
         `OPENAI_BASE_URL` says.
         """
-        from selftune.models.endpoints import load_endpoints
-
-        found = load_endpoints(self.settings.root).find(model)
+        found = self.endpoints.find(model)
         if found is not None or model.startswith("ft:") or catalog().find(model) is not None:
             return found
         return Endpoint(model=model)
