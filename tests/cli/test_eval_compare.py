@@ -1,6 +1,9 @@
 """`selftune eval compare` and `history` as a user types them."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,6 +137,23 @@ def test_history_shows_rounds_in_their_order(home: Path) -> None:
     found = json.loads(typed("history", "--json").output)
     assert [past["id"] for past in found["my-eval"]] == ["one", "two", "three"]
     assert [past["has_other_items"] for past in found["my-eval"]] == [False, False, True]
+
+
+def test_the_program_of_the_docs_runs(tmp_path: Path) -> None:
+    home = tmp_path / ".selftune"
+    scored_round(home / "evals/support/rounds/one", {"a": [0.0] * 9, "b": [1.0] * 9})
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "compare-models.md"
+    program = re.findall(r"^```py\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-c", program[0]],
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("'b' is better than 'a'")
+    assert (tmp_path / "report.html").exists()
 
 
 def test_history_of_nothing(home: Path) -> None:
