@@ -1,0 +1,276 @@
+"""From an eval file to a round: what is asked, what is kept, and what the same command does again."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.data.synthesis.teaching import Teacher
+
+from selftune.core import errors
+from selftune.core.settings import child_environment, load_settings
+from selftune.evaluate.evalfile import EvalFile, load_eval_file
+from selftune.evaluate.items import Item
+from selftune.evaluate.results import Result, read_results
+from selftune.evaluate.rounds import RoundFolder, find_round, list_rounds
+from selftune.prove.home import Home
+from selftune.prove.plan import plan_of, with_models
+from selftune.prove.round import run_round
+
+EVAL = """
+name = "Capital cities: Ünïcode / ../../etc"
+[data]
+file = "items.jsonl"
+[[models]]
+name = "wise"
+model = "wise"
+base_url = "{url}"
+[evaluation]
+prompt = "Say {{{{ item.word }}}}"
+category = "kind"
+[[evaluation.graders]]
+type = "string_check"
+operation = "eq"
+reference = "{{{{ item.word }}}}"
+[limits]
+concurrency = 4
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(load_settings(home=tmp_path / "home"))
+
+
+@pytest.fixture
+def teacher(teacher: Teacher) -> Teacher:
+    teacher.reply = lambda body: str(body["messages"][-1]["content"]).removeprefix("Say ")
+    return teacher
+
+
+def written(folder: Path, text: str, rows: list[object] | None = None) -> EvalFile:
+    if rows is None:
+        rows = [{"word": f"w{n}", "kind": "ab"[n % 2]} for n in range(20)]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    (folder / "items.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "eval.toml").write_text(text, encoding="utf-8")
+    return load_eval_file(folder / "eval.toml")
+
+
+def ran(home: Home, spec: EvalFile, folder: Path) -> RoundFolder:
+    return run_round(home, plan_of(spec, folder, home))
+
+
+def results(folder: RoundFolder) -> list[Result]:
+    return sorted(read_results(folder.results), key=lambda each: (each.index, each.arm))
+
+
+def test_a_round_is_kept_whole(home: Home, teacher: Teacher, tmp_path: Path) -> None:
+    folder = ran(home, written(tmp_path, EVAL.format(url=teacher.url)), tmp_path)
+    found = folder.read()
+    assert (found.status, found.items, found.totals.asked) == ("completed", 20, 20)
+    assert found.arms[0].place == teacher.url
+    assert folder.path.is_relative_to(tmp_path / "home" / "evals" / "capital-cities-n-code-etc")
+    items = list(folder.read_items())
+    assert items[0].messages == ({"role": "user", "content": "Say w0"},)
+    assert {item.category for item in items} == {"a", "b"}
+    assert all(result.passed for result in results(folder))
+    assert [result.item for result in results(folder)] == [item.id for item in items]
+    [first, *_] = results(folder)
+    assert first.usage is not None
+    assert first.timing is not None
+    assert first.timing.answering > 0
+
+
+def test_the_same_again_is_a_new_round_that_asks_nothing(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+    first = ran(home, spec, tmp_path)
+    again = ran(home, spec, tmp_path)
+    assert first.path != again.path
+    assert len(teacher.requests) == 20
+    assert again.read().totals.reused == 20
+    assert [r.item for r in list_rounds(first.path.parents[1])[-1].read_items()]
+    assert find_round(home.settings.root, spec.name).path == again.path
+
+
+def test_other_graders_judge_the_same_answers(home: Home, teacher: Teacher, tmp_path: Path) -> None:
+    text = EVAL.format(url=teacher.url)
+    ran(home, written(tmp_path, text), tmp_path)
+    changed = text.replace('operation = "eq"', 'operation = "ne"')
+    folder = ran(home, written(tmp_path, changed), tmp_path)
+    assert len(teacher.requests) == 20
+    assert not any(result.passed for result in results(folder))
+
+
+def test_what_ended_a_round_is_kept_and_the_same_command_goes_on(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+    teacher.faults = [""] * 7 + ["401"] * 20
+    with pytest.raises(errors.AuthenticationFailed):
+        ran(home, spec, tmp_path)
+    [stopped] = list_rounds(next((tmp_path / "home" / "evals").iterdir()))
+    assert stopped.read().status == "stopped"
+    assert "OPENAI_API_KEY" in stopped.read().reason
+    teacher.faults = []
+    folder = ran(home, spec, tmp_path)
+    assert folder.path == stopped.path
+    found = folder.read()
+    assert (found.status, found.reason, len(results(folder))) == ("completed", "", 20)
+    assert max(teacher.paid.values()) == 1
+    assert len(teacher.paid) == 20
+
+
+def test_another_plan_does_not_go_on_with_a_stopped_round(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+    teacher.faults = ["401"] * 30
+    with pytest.raises(errors.AuthenticationFailed):
+        ran(home, spec, tmp_path)
+    teacher.faults = []
+    more = with_models(spec, ["wiser"], teacher.url)
+    folder = ran(home, more, tmp_path)
+    assert len(list_rounds(folder.path.parents[1])) == 2
+    assert Counter(r.arm for r in results(folder)) == {"wise": 20, "wiser": 20}
+
+
+def test_examples_stand_before_the_questions(home: Home, teacher: Teacher, tmp_path: Path) -> None:
+    chat = [
+        {"role": "system", "content": "left out"},
+        {"role": "user", "content": "Say hi"},
+        {"role": "assistant", "content": "hi"},
+    ]
+    (tmp_path / "train.jsonl").write_text(
+        "\n".join(json.dumps({"messages": chat}) for _ in range(5)), encoding="utf-8"
+    )
+    more = '\nexamples = "train.jsonl"\nn_examples = 2\nsystem = "Be brief."\n[evaluation]\n'
+    text = EVAL.format(url=teacher.url).replace("\n[evaluation]\n", more)
+    folder = ran(home, written(tmp_path, text), tmp_path)
+    roles = [message["role"] for message in teacher.requests[0]["messages"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert folder.read().arms[0].note == "2 examples before each question"
+
+
+def test_answers_in_the_data_are_graded_without_a_model(home: Home, tmp_path: Path) -> None:
+    text = EVAL[: EVAL.index("[[models]]")] + EVAL[EVAL.index("[evaluation]") :]
+    rows: list[object] = [
+        {"item": {"word": "a", "kind": "x"}, "sample": {"output_text": "a"}},
+        {"item": {"word": "b", "kind": "x"}, "sample": "c"},
+    ]
+    folder = ran(home, written(tmp_path, text.format(), rows), tmp_path)
+    assert [result.passed for result in results(folder)] == [True, False]
+    assert folder.read().arms[0].name == "given"
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "words"),
+    [
+        ([], {}, "no rows"),
+        ([{"kind": "x"}], {}, "word"),
+        ([{"word": "a"}], {}, "no field 'kind'"),
+        (["text"], {}, "line 1"),
+        ([{"word": "a", "kind": "x"}], {"items.jsonl": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ([{"word": "a", "kind": "x"}], {"string_check": "sting_check"}, "sting_check"),
+        ([{"word": "a", "kind": "x"}], {"[[models]]": '[[models]]\nmodel="m"\n[[models]]'}, None),
+        (
+            [{"word": "a", "kind": "x"}],
+            {"[[models]]": '[[models]]\nname="wise"\nmodel="selftune/minilm"\n[[models]]'},
+            "Two models are called 'wise'",
+        ),
+        (
+            [{"word": "a", "kind": "x"}, {"word": "b", "kind": "x"}],
+            {'category = "kind"': 'id = "kind"'},
+            "named 'x' as an earlier one",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_anybody_is_asked(
+    home: Home,
+    teacher: Teacher,
+    tmp_path: Path,
+    rows: list[object],
+    change: dict[str, str],
+    words: str | None,
+) -> None:
+    text = EVAL.format(url=teacher.url)
+    for old, new in change.items():
+        text = text.replace(old, new, 1)
+    with pytest.raises(errors.SelftuneError, match=words):
+        ran(home, written(tmp_path, text, rows), tmp_path)
+    assert teacher.requests == []
+
+
+def test_rows_that_are_alike_stay_apart(home: Home, teacher: Teacher, tmp_path: Path) -> None:
+    rows: list[object] = [{"word": "a", "kind": "x"}] * 3
+    folder = ran(home, written(tmp_path, EVAL.format(url=teacher.url), rows), tmp_path)
+    ids = [item.id for item in folder.read_items()]
+    assert len(set(ids)) == 3
+    assert {result.item for result in results(folder)} == set(ids)
+
+
+def test_a_model_of_this_machine_is_asked_anew_in_each_round(home: Home, tmp_path: Path) -> None:
+    local = 'model = "selftune/fake"\n[evaluation]'
+    text = EVAL[: EVAL.index("model =")] + local + EVAL[EVAL.index("[evaluation]") + 12 :]
+    spec = written(tmp_path, text.format())
+    first, again = ran(home, spec, tmp_path), ran(home, spec, tmp_path)
+    assert first.read().totals.asked == again.read().totals.asked == 20
+    assert first.read().arms[0].place is None
+    assert first.read().totals.dollars == 0
+
+
+def test_endpoints_of_the_home_folder_say_where_a_model_answers(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    home.settings.root.mkdir()
+    (home.settings.root / "endpoints.toml").write_text(
+        f'[[endpoint]]\nmodels = ["wis*"]\nbase_url = "{teacher.url}"\n', encoding="utf-8"
+    )
+    text = EVAL.replace('base_url = "{url}"\n', "").format()
+    folder = ran(home, written(tmp_path, text), tmp_path)
+    assert folder.read().arms[0].place == teacher.url
+    assert len(teacher.requests) == 20
+
+
+def test_two_processes_cannot_run_one_eval(home: Home, teacher: Teacher, tmp_path: Path) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+
+    def items() -> Iterator[Item]:
+        with pytest.raises(errors.Conflict, match="Another process"):
+            ran(home, spec, tmp_path)
+        yield Item(
+            index=1, id="a", item={"word": "a"}, messages=({"role": "user", "content": "a"},)
+        )
+
+    folder = run_round(home, replace(plan_of(spec, tmp_path, home), items=items()))
+    assert folder.read().status == "completed"
+
+
+def test_a_killed_run_goes_on_and_loses_no_answer(teacher: Teacher, tmp_path: Path) -> None:
+    rows: list[object] = [{"word": f"w{n}", "kind": "x"} for n in range(120)]
+    written(tmp_path, EVAL.format(url=teacher.url), rows)
+    teacher.delay_seconds = 0.02
+    command = [sys.executable, "-m", "selftune", "eval", "run", "eval.toml", "--json"]
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+    for answered in (30, 70):
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+        ) as run:
+            while len(teacher.paid) < answered:
+                assert run.poll() is None
+                time.sleep(0.005)
+            run.kill()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = find_round(tmp_path / "home", json.loads(done.stdout)["round"]["id"])
+    assert len(results(folder)) == 120
+    assert set(teacher.paid.values()) == {1}
+    on_their_way = 2 * 4  # two kills, with four questions on their way at each
+    assert len(teacher.requests) <= 120 + on_their_way
