@@ -139,3 +139,12 @@ def test_a_template_names_what_it_reads(template: str, names: set[str]) -> None:
 def test_a_template_that_is_none_reads_nothing(template: str) -> None:
     with pytest.raises(InvalidInput, match=r"is not valid|asks for too much"):
         roots(template)
+
+
+@pytest.mark.parametrize("name", ["x", "items", "keys", "get", "A_1"])
+@pytest.mark.parametrize("value", ["text", "", "{{ item.y }}", "<b>\n\u2028"])
+def test_a_field_alone_says_what_it_says_among_other_words(name: str, value: str) -> None:
+    for root, item, sample in (("item", {name: value}, {}), ("sample", {}, {name: value})):
+        alone = fill(f"{{{{ {root}.{name} }}}}", item, sample)
+        assert alone == value
+        assert fill(f"-{{{{{root}.{name}}}}}-", item, sample) == f"-{value}-"

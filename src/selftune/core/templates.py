@@ -100,6 +100,7 @@ _FILTERS = frozenset(
 )
 _WRITING_FILTERS = ("format", "indent", "join", "replace", "tojson")
 _STATEMENTS = ("Output", "For", "If")
+_ONE_FIELD = re.compile(r"\{\{ *(item|sample)\.([a-zA-Z]\w*) *\}\}", re.ASCII)
 _WIDE_FORMAT = re.compile(r"%[^%a-zA-Z]*(\*|\d{4})")
 
 
@@ -113,6 +114,9 @@ def fill(template: str, item: dict[str, Any], sample: dict[str, Any] | None = No
     """
     if "{{" not in template and "{%" not in template and "{#" not in template:
         return template
+    plain = _plain_field(template, item, sample or {})
+    if plain is not None:
+        return plain
     from jinja2 import TemplateError, UndefinedError
 
     values = item | {"item": item, "sample": sample or {}, _STEPS: iter(range(_MAX_STEPS))}
@@ -124,6 +128,15 @@ def fill(template: str, item: dict[str, Any], sample: dict[str, Any] | None = No
         raise InvalidInput(_told(template, item, error)) from error
     except (RecursionError, MemoryError) as error:
         raise InvalidInput(f"The template {template[:_SHOWN]!r} asks for too much.") from error
+
+
+def _plain_field(template: str, item: dict[str, Any], sample: dict[str, Any]) -> str | None:
+    """Return a field's text where a template is nothing but that field: most are."""
+    named = _ONE_FIELD.fullmatch(template)
+    if named is None:
+        return None
+    value = (item if named[1] == "item" else sample).get(named[2])
+    return value if type(value) is str and len(value) <= MAX_CHARACTERS else None
 
 
 def roots(template: str) -> frozenset[str]:
