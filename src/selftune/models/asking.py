@@ -147,6 +147,7 @@ class Asking:
         limits = self._limits
         body = body_bytes(asked, stream=limits.stream)
         began, queued, unheard, attempt, reason = perf_counter(), 0.0, 0, 0, ""
+        unasked = 0
         for attempt in range(1, limits.attempts + 1):
             ready_at = perf_counter()
             number = await self._pace.take()
@@ -165,8 +166,10 @@ class Asking:
             if came.asked_seconds > limits.longest_wait_seconds:
                 reason = f"{reason} It asks to wait for {came.asked_seconds:.0f} seconds."
                 break
+            unasked += came.asked_seconds == 0
             if attempt < limits.attempts:
-                await self._pace.sleep(self._wait(asked, attempt, came))
+                times = attempt if came.asked_seconds else unasked
+                await self._pace.sleep(self._wait(f"{asked.key} {attempt}", times, came))
         return Answer(
             key=asked.key, status="failed", reason=reason, attempts=attempt, unheard=unheard
         )
@@ -176,10 +179,10 @@ class Asking:
         model = str(asked.body.get("model") or self._endpoint.model)
         return self._endpoint.model_copy(update={"model": model})
 
-    def _wait(self, asked: Question, attempt: int, came: _Again) -> float:
-        """Return the seconds until the next attempt."""
-        limits, dice = self._limits, random.Random(f"{asked.key} {attempt}")
-        own = min(_LONGEST_WAIT_OF_OUR_OWN, limits.first_wait_seconds * 2.0 ** (attempt - 1))
+    def _wait(self, seed: str, times: int, came: _Again) -> float:
+        """Return the seconds until the next attempt, after so many that ended in this way."""
+        limits, dice = self._limits, random.Random(seed)
+        own = min(_LONGEST_WAIT_OF_OUR_OWN, limits.first_wait_seconds * 2.0 ** (times - 1))
         own *= dice.uniform(0.75, 1.25)
         if came.asked_seconds > 0:  # it knows better, but not that this is the fifth time
             own = max(own / 2, came.asked_seconds * dice.uniform(1.0, 1.0 + _SPREAD))
