@@ -274,3 +274,31 @@ def test_a_killed_run_goes_on_and_loses_no_answer(teacher: Teacher, tmp_path: Pa
     assert set(teacher.paid.values()) == {1}
     on_their_way = 2 * 4  # two kills, with four questions on their way at each
     assert len(teacher.requests) <= 120 + on_their_way
+
+
+def test_how_a_run_ended_is_its_exit_status(teacher: Teacher, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "selftune", "eval", "run", "eval.toml"]
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+
+    def status(text: str, *options: str) -> tuple[int, str]:
+        (tmp_path / "eval.toml").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stderr
+
+    text = EVAL.format(url=teacher.url)
+    written(tmp_path, text)
+    assert status(text, "--fail-under", "0.9")[0] == 0
+    teacher.reply = lambda body: "wrong"
+    assert status(text, "--fail-under", "0.9", "--fresh")[0] == 1
+    code, words = status(text.replace("[data]", "[dada]"))
+    assert code == 2
+    assert "dada: is not a known key" in words
+    teacher.faults = ["401"] * 20
+    code, words = status(text, "--fresh")
+    assert code == 3
+    assert "OPENAI_API_KEY" in words
+    teacher.faults = []
+    assert status(text, "--fresh", "--budget-tokens", "200")[0] == 3

@@ -95,7 +95,8 @@ def load_toml(path: Path, kind: type[T]) -> T:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} is not valid TOML: {error}.") from error
     except ValidationError as problem:
-        first = problem.errors()[0]
+        unknown = (each for each in problem.errors() if each["type"] == "extra_forbidden")
+        first = next(unknown, problem.errors()[0])  # a key that was misspelt is missing as well
         key = ".".join(str(part) for part in first["loc"])
         what = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"]
         raise InvalidInput(f"{path}: {key}: {what}.") from problem

@@ -63,6 +63,8 @@ class Round(Record):
     id: str
     eval: str
     """Name of the eval."""
+    number: int = 0
+    """Orders rounds that began in one second."""
     created_at: int
     finished_at: int | None = None
     status: Literal["running", "completed", "stopped"] = "running"
@@ -150,7 +152,12 @@ def eval_folder(home: Path, name: str) -> Path:
 def list_rounds(folder: Path) -> list[RoundFolder]:
     """Return the rounds of an eval's folder, oldest first."""
     found = [RoundFolder(path.parent) for path in folder.glob("rounds/*/round.json")]
-    return sorted(found, key=lambda each: (each.read().created_at, each.path.name))
+    return sorted(found, key=_order)
+
+
+def _order(folder: RoundFolder) -> tuple[int, int, str]:
+    found = folder.read()
+    return found.created_at, found.number, found.id
 
 
 def find_round(home: Path, name: str) -> RoundFolder:

@@ -136,6 +136,7 @@ def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
     wanted = Round(
         id=IdSource().new("evalrun_"),
         eval=plan.name,
+        number=len(list_rounds(where)) + 1,
         created_at=int(time.time()),
         arms=tuple(_recorded(arm, plan) for arm in plan.arms) or (ArmRecord(name=GIVEN, model=""),),
         graders=plan.evaluation.graders,

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
 
-from selftune.cli.console import err
+from selftune.cli.console import STOPPED, err
 from selftune.cli.eval.gating import GateOptions, judged, leave, show_report
 from selftune.cli.grouping import grouped
-from selftune.core.errors import BudgetSpent, Unavailable
+from selftune.core.errors import InvalidInput, MissingExtra, NotFound, SelftuneError
 
 if TYPE_CHECKING:
     from selftune.evaluate.evalfile import EvalFile
@@ -112,10 +112,18 @@ def run(
     try:
         with shown_progress() as watch:
             folder = run_round(home, plan, watch)
-    except (BudgetSpent, Unavailable) as error:
-        err.print(f"[yellow]stopped:[/] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(STOPPED_EARLY) from error
+    except (InvalidInput, NotFound, MissingExtra):
+        raise
+    except SelftuneError as error:
+        _leave_early(error.message, STOPPED_EARLY)
+    except KeyboardInterrupt:
+        _leave_early("the same command goes on from here", STOPPED)
     _show(folder, spec, showing, gating)
+
+
+def _leave_early(words: str, status: int) -> NoReturn:
+    err.print(f"[yellow]stopped:[/] {escape(words)}", soft_wrap=True)
+    raise typer.Exit(status) from None
 
 
 def _show(
