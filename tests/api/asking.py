@@ -61,7 +61,7 @@ def player(open_sqlite: OpenStore, monkeypatch: pytest.MonkeyPatch) -> Play:
 async def _run(scene: Scene, store: Store, models: Models) -> None:
     async with running(store.settings) as serving:
         app = create_app(store, serving, without_keys=True)
-        async with _client(app) as client:
+        async with app.router.lifespan_context(app), _client(app) as client:
             await scene(Asked(client, app, models))
 
 

@@ -1,5 +1,8 @@
 """The HTTP application: every router is named here."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +25,7 @@ from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
 from selftune.api.responses import routes as responses
 from selftune.api.uploads import routes as uploads
+from selftune.models.relay import Relay
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
@@ -44,9 +48,17 @@ ROUTERS = (
 def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> Starlette:
     """Return the application."""
     routes = [route for router in ROUTERS for route in router.routes]
-    app = Starlette(routes=[*routes, *report.router.routes, Route("/health", health)])
+    parts = Context(store, serving, Relay(store.root))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await parts.close()
+
+    routes += [*report.router.routes, Route("/health", health)]
+    app = Starlette(routes=routes, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.state.context = Context(store, serving)
+    app.state.context = parts
     errors.install(app)
     authenticator = Authenticator(store, is_open=without_keys)
     app.add_middleware(Gate, store=store, authenticator=authenticator)

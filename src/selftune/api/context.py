@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Identity
+from selftune.models.relay import Relay
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
@@ -51,11 +52,17 @@ class Context:
 
     store: Store
     serving: ServingClient
+    relay: Relay
 
     @property
     def is_spec_profile(self) -> bool:
         """True when the SDKs' own tests are talking."""
         return self.store.settings.profile == "spec"
+
+    async def close(self) -> None:
+        """End the connections to other processes and servers."""
+        await self.relay.close()
+        await self.serving.close()
 
 
 def context(request: Request) -> Context:

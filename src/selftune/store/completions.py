@@ -51,7 +51,8 @@ class StoredCompletion(Record):
     """All that the model read, as messages of a chat: of a response the instructions come first,
     then what earlier responses said."""
     choices: tuple[StoredChoice, ...]
-    usage: Usage
+    usage: Usage | None = None
+    """None where the endpoint that answered says nothing."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What else the request said, in its own words: temperature, top_p, seed, user, tools,
     instructions and so on."""
@@ -105,7 +106,7 @@ def save_completion(store: Store, completion: StoredCompletion) -> None:
     values |= found | {
         "messages": _text(completion.messages),
         "choices": _text([choice.model_dump() for choice in completion.choices]),
-        "usage": _text(completion.usage.model_dump()),
+        "usage": _text(completion.usage and completion.usage.model_dump()),
         "options": _text(completion.options),
     }
     with store.db.write() as connection:

@@ -1,11 +1,14 @@
 """Answer chats, and give back those that were stored."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.chat.elsewhere import chunks_of, completion_of, passed_on
 from selftune.api.chat.stored import CHAT, asked_of, messages_json, stored_json
 from selftune.api.chat.wire import CreateChat, chunks_json, completion_json
 from selftune.api.context import (
@@ -13,6 +16,7 @@ from selftune.api.context import (
     body_of,
     context,
     identity,
+    json_of,
     limit_of,
     run_in_threadpool,
 )
@@ -29,6 +33,7 @@ from selftune.api.routing import Router
 from selftune.api.sampling import served, while_connected
 from selftune.api.spec_profile import completion_or_placeholder
 from selftune.api.sse import stream
+from selftune.models.endpoint import Endpoint
 from selftune.serve.frames import SampleRequest
 from selftune.store.completions import (
     CompletionQuery,
@@ -47,33 +52,27 @@ class UpdateChat(BaseModel):
     metadata: Metadata
 
 
+class _Told(NamedTuple):
+    """An answer in both of its forms; each is made when it is wanted."""
+
+    whole: Callable[[], dict[str, Any]]
+    chunks: Callable[[], Iterator[dict[str, Any]]]
+
+
 @router.post("")
 async def create(request: Request) -> Response:
     """Answer a chat, whole or as a stream; store it where that is asked."""
     wanted = await body_of(request, CreateChat)
-    wanted.check()
     parts = context(request)
-    model = served(parts, identity(request), wanted.model)
+    endpoint = parts.relay.find(wanted.model)
     asked = await asked_of(request, wanted) if wanted.store else None
-    sample = SampleRequest(
-        id=0,
-        engine=model.engine,
-        folder=model.folder,
-        messages=[message.plain() for message in wanted.messages],
-        sampling=wanted.fields(),
-        with_tokens=wanted.stream or wanted.logprobs,
-    )
-    found = await while_connected(request, parts.serving.sample(sample))
-    told: dict[str, Any] = {
-        "completion_id": parts.store.ids.new("chatcmpl-"),
-        "created": parts.store.now(),
-    }
+    if endpoint is None:
+        told = await _told_here(request, wanted)
+    else:
+        told = await _told_elsewhere(request, wanted, endpoint)
     if asked is not None:  # before the stream begins: a full disk is an error, not a cut answer
-        kept = asked.answered(completion_json(wanted, found, **told))
-        await run_in_threadpool(save_completion, parts.store, kept)
-    if wanted.stream:
-        return stream(chunks_json(wanted, found, **told))
-    return answer(completion_json(wanted, found, **told))
+        await run_in_threadpool(save_completion, parts.store, asked.answered(told.whole()))
+    return stream(told.chunks()) if wanted.stream else answer(told.whole())
 
 
 @router.get("")
@@ -117,6 +116,35 @@ def messages(request: Request, completion_id: str) -> Response:
     """Return a page of what was said to the model in a stored chat."""
     found = completion_or_placeholder(request, CHAT, completion_id)
     return answer(page_json(request, messages_json(found), "asc"))
+
+
+async def _told_here(request: Request, wanted: CreateChat) -> _Told:
+    wanted.check()
+    parts = context(request)
+    model = served(parts, identity(request), wanted.model)
+    sample = SampleRequest(
+        id=0,
+        engine=model.engine,
+        folder=model.folder,
+        messages=[message.plain() for message in wanted.messages],
+        sampling=wanted.fields(),
+        with_tokens=wanted.stream or wanted.logprobs,
+    )
+    found = await while_connected(request, parts.serving.sample(sample))
+    name, now = parts.store.ids.new("chatcmpl-"), parts.store.now()
+    return _Told(
+        partial(completion_json, wanted, found, completion_id=name, created=now),
+        partial(chunks_json, wanted, found, completion_id=name, created=now),
+    )
+
+
+async def _told_elsewhere(request: Request, wanted: CreateChat, endpoint: Endpoint) -> _Told:
+    parts = context(request)
+    body = passed_on(await json_of(request))
+    found = await while_connected(request, parts.relay.complete(endpoint, body))
+    name, now = parts.store.ids.new("chatcmpl-"), parts.store.now()
+    whole = completion_of(found, wanted.model, completion_id=name, created=now)
+    return _Told(lambda: whole, partial(chunks_of, whole, with_usage=wanted.with_usage))
 
 
 def _update(request: Request, completion_id: str, wanted: UpdateChat) -> Response:

@@ -53,7 +53,7 @@ class Asked:
 
     def answered(self, completion: dict[str, Any]) -> StoredCompletion:
         """Return the record of the chat and of what OpenAI's JSON says that was answered."""
-        usage = completion["usage"]
+        usage = completion.get("usage")
         return StoredCompletion(
             id=completion["id"],
             project_id=self.project_id,
@@ -70,11 +70,20 @@ class Asked:
                 )
                 for choice in completion["choices"]
             ),
-            usage=Usage(
-                prompt_tokens=usage["prompt_tokens"], completion_tokens=usage["completion_tokens"]
-            ),
+            usage=None if usage is None else usage_of(usage),
             options=self.options,
         )
+
+
+def usage_of(told: dict[str, Any]) -> Usage:
+    """Return the tokens that OpenAI's JSON tells."""
+    details = told.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(
+        prompt_tokens=told["prompt_tokens"],
+        completion_tokens=told["completion_tokens"],
+        cached_tokens=cached if isinstance(cached, int) else 0,
+    )
 
 
 async def asked_of(request: Request, wanted: CreateChat) -> Asked:
@@ -110,7 +119,7 @@ async def asked_of(request: Request, wanted: CreateChat) -> Asked:
 
 def stored_json(found: StoredCompletion) -> dict[str, Any]:
     """Return a stored chat completion."""
-    return {
+    value = {
         "object": CHAT,
         "id": found.id,
         "model": found.model,
@@ -123,8 +132,8 @@ def stored_json(found: StoredCompletion) -> dict[str, Any]:
         "choices": [
             {"index": index, **choice.model_dump()} for index, choice in enumerate(found.choices)
         ],
-        "usage": usage_json(found.usage),
     } | {name: found.options.get(name) for name in _DEFAULTS}
+    return value if found.usage is None else value | {"usage": usage_json(found.usage)}
 
 
 def messages_json(found: StoredCompletion) -> list[dict[str, Any]]:

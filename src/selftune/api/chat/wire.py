@@ -13,7 +13,6 @@ from selftune.core.records import Usage
 from selftune.serve.frames import Sampled, WireChoice, WireToken
 
 NEVER = -9999.0
-_DETAILS = {"cached_tokens": 0, "audio_tokens": 0}
 _COMPLETION_DETAILS = {
     "reasoning_tokens": 0,
     "audio_tokens": 0,
@@ -143,11 +142,12 @@ def chunks_json(
 
 def usage_json(found: Sampled | Usage) -> dict[str, Any]:
     """Return the tokens of an answer."""
+    cached = found.cached_tokens if isinstance(found, Usage) else 0
     return {
         "prompt_tokens": found.prompt_tokens,
         "completion_tokens": found.completion_tokens,
         "total_tokens": found.prompt_tokens + found.completion_tokens,
-        "prompt_tokens_details": _DETAILS,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
         "completion_tokens_details": _COMPLETION_DETAILS,
     }
 

@@ -1,4 +1,4 @@
-"""Graders on the wire ask the models that this server serves.
+"""Graders on the wire ask the models that this server serves, or names an endpoint of.
 
 Graders run in a thread, the connection to the serving process lives in the loop.
 """
@@ -13,13 +13,17 @@ from selftune.api.context import Context
 from selftune.api.sampling import served
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Identity, Usage
+from selftune.evaluate.endpoints import asker
 from selftune.evaluate.means import Asked, Means, Reply
+from selftune.models.asking import Limits
 from selftune.serve.frames import EmbedRequest, SampleRequest
 from selftune.store.models import unknown_model
 
 _EMBEDDING = "text-embedding-3-large"
 """OpenAI's `cosine` embeds with it; here the name stands for the embedded encoder."""
 _FLOAT_BYTES = 4
+_LIMITS = Limits(attempts=3, longest_wait_seconds=5.0)
+"""A caller waits for the answer."""
 
 
 def served_means(parts: Context, caller: Identity) -> Means:
@@ -30,6 +34,9 @@ def served_means(parts: Context, caller: Identity) -> Means:
 def _ask(parts: Context, caller: Identity, asked: Asked) -> Reply:
     if "\0" in asked.model:  # Postgres has no such character
         raise unknown_model(asked.model)
+    endpoint = parts.relay.find(asked.model)
+    if endpoint is not None:
+        return asker(endpoint, _LIMITS)(asked)
     model = served(parts, caller, asked.model)
     if not all(isinstance(message["content"], str) for message in asked.messages):
         raise InvalidInput(f"The model {asked.model!r} reads text, not images or sound.")

@@ -1,11 +1,13 @@
 """Answer in the form of responses, and give back those that were stored."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.chat.elsewhere import completion_of
+from selftune.api.chat.stored import usage_of
 from selftune.api.chat.wire import Message, logprobs_json
 from selftune.api.context import (
     answer,
@@ -46,28 +48,35 @@ from selftune.store.completions import (
 router = Router("/v1/responses")
 
 
+class _Told(NamedTuple):
+    """What was answered, and the pieces in which a stream tells it."""
+
+    choice: StoredChoice
+    usage: Usage | None
+    deltas: Iterable[Delta] | None = None
+    """None where the answer came whole."""
+
+
 @router.post("")
 async def create(request: Request) -> Response:
     """Answer, whole or as a stream; store it unless told not to."""
     wanted = await _wanted(request)
     parts = context(request)
-    model = served(parts, identity(request), wanted.model)
+    endpoint = parts.relay.find(wanted.model)
     messages = await run_in_threadpool(_messages, request, wanted)
-    sample = SampleRequest(
-        id=0,
-        engine=model.engine,
-        folder=model.folder,
-        messages=[Message.model_validate(message).plain() for message in messages],
-        sampling=wanted.sampling(),
-        with_tokens=wanted.stream or wanted.with_logprobs,
-    )
     created = parts.store.now()
-    found = await while_connected(request, parts.serving.sample(sample))
-    kept = _answered(request, wanted, messages, found, created)
+    if endpoint is None:
+        told = await _told_here(request, wanted, messages)
+    else:
+        body = wanted.chat(messages)
+        told = _of_completion(
+            await while_connected(request, parts.relay.complete(endpoint, body)), wanted
+        )
+    kept = _answered(request, wanted, messages, told, created)
     if wanted.store:  # before the stream begins: a full disk is an error, not a cut answer
         await run_in_threadpool(save_completion, parts.store, kept)
     if wanted.stream:
-        return stream_events(events_json(kept, _deltas(wanted, found)))
+        return stream_events(events_json(kept, whole(kept) if told.deltas is None else told.deltas))
     return answer(response_json(kept))
 
 
@@ -153,22 +162,52 @@ def _text_of(found: StoredCompletion) -> dict[str, Any]:
     return {"content": found.output_text}
 
 
-def _answered(
-    request: Request,
-    wanted: CreateResponse,
-    messages: tuple[dict[str, Any], ...],
-    found: Sampled,
-    created: int,
-) -> StoredCompletion:
+async def _told_here(
+    request: Request, wanted: CreateResponse, messages: tuple[dict[str, Any], ...]
+) -> _Told:
+    wanted.check_form()
+    parts = context(request)
+    model = served(parts, identity(request), wanted.model)
+    sample = SampleRequest(
+        id=0,
+        engine=model.engine,
+        folder=model.folder,
+        messages=[Message.model_validate(message).plain() for message in messages],
+        sampling=wanted.sampling(),
+        with_tokens=wanted.stream or wanted.with_logprobs,
+    )
+    found = await while_connected(request, parts.serving.sample(sample))
     [choice] = found.choices
-    store = context(request).store
-    logprobs = logprobs_json(choice.tokens) if wanted.with_logprobs else None
     message: dict[str, Any] = {
         "role": "assistant",
         "content": choice.text,
         "refusal": None,
         "annotations": [],
     }
+    logprobs = logprobs_json(choice.tokens) if wanted.with_logprobs else None
+    return _Told(
+        StoredChoice(message=message, finish_reason=choice.finish_reason, logprobs=logprobs),
+        Usage(prompt_tokens=found.prompt_tokens, completion_tokens=found.completion_tokens),
+        _deltas(wanted, found),
+    )
+
+
+def _of_completion(found: dict[str, Any], wanted: CreateResponse) -> _Told:
+    """Return what another server told in a chat completion."""
+    completion = completion_of(found, wanted.model, completion_id="", created=0)
+    choice = {name: value for name, value in completion["choices"][0].items() if name != "index"}
+    usage = completion.get("usage")
+    return _Told(StoredChoice(**choice), None if usage is None else usage_of(usage))
+
+
+def _answered(
+    request: Request,
+    wanted: CreateResponse,
+    messages: tuple[dict[str, Any], ...],
+    told: _Told,
+    created: int,
+) -> StoredCompletion:
+    store = context(request).store
     return StoredCompletion(
         id=store.ids.new("resp_"),
         project_id=identity(request).project_id,
@@ -177,10 +216,8 @@ def _answered(
         created_at=created,
         metadata=wanted.metadata or {},
         messages=messages,
-        choices=(
-            StoredChoice(message=message, finish_reason=choice.finish_reason, logprobs=logprobs),
-        ),
-        usage=Usage(prompt_tokens=found.prompt_tokens, completion_tokens=found.completion_tokens),
+        choices=(told.choice,),
+        usage=told.usage,
         options=wanted.options() | {"completed_at": store.now(), "request_id": request_id(request)},
     )
 

@@ -9,6 +9,7 @@ from selftune.api.metadata import Metadata
 from selftune.api.responses.items import Item, item_json, output_part
 from selftune.api.sampling import MOST, SamplingFields
 from selftune.core.errors import InvalidInput
+from selftune.core.records import Usage
 from selftune.store.completions import Kind, StoredCompletion
 
 RESPONSE: Kind = "response"
@@ -25,6 +26,7 @@ _ECHOED = (
     "temperature",
     "top_p",
 )
+_OF_CHAT = {"max_output_tokens": "max_completion_tokens"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -74,15 +76,22 @@ class CreateResponse(BaseModel):
         """Whether the answer says how likely its tokens were."""
         return _WITH_LOGPROBS in self.include
 
-    def check(self) -> None:
-        """Refuse what the model could not keep its word on."""
-        form = (self.text.format or {}).get("type", "text")
-        if form != "text":
+    @property
+    def form(self) -> str:
+        """Of the answer: `text`, or a kind of JSON."""
+        return str((self.text.format or {}).get("type", "text"))
+
+    def check_form(self) -> None:
+        """Refuse a form that the model could not keep its word on."""
+        if self.form != "text":
             raise _unsupported(
-                f"This model cannot guarantee text.format '{form}': train it on answers of that "
-                "form, and ask without text.format.",
+                f"This model cannot guarantee text.format '{self.form}': train it on answers of "
+                "that form, and ask without text.format.",
                 "text.format",
             )
+
+    def check(self) -> None:
+        """Refuse what no model here can do, wherever it is."""
         if self.tool_choice not in (None, "none", "auto"):
             raise _unsupported(
                 "This model does not call tools: tool_choice must be 'none' or 'auto'.",
@@ -100,6 +109,31 @@ class CreateResponse(BaseModel):
         top = self.top_logprobs if self.with_logprobs else 0
         return fields.sampling(limit=self.max_output_tokens, top_logprobs=top)
 
+    def chat(self, messages: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+        """Return the body of a chat that asks the same of another server."""
+        given = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_output_tokens": self.max_output_tokens,
+            "user": self.user,
+            "safety_identifier": self.safety_identifier,
+            "prompt_cache_key": self.prompt_cache_key,
+        }
+        body: dict[str, Any] = {"model": self.model, "messages": list(messages)} | {
+            _OF_CHAT.get(name, name): value
+            for name, value in given.items()
+            if name in self.model_fields_set
+        }
+        if self.reasoning.effort is not None:
+            body["reasoning_effort"] = self.reasoning.effort
+        if self.text.verbosity is not None:
+            body["verbosity"] = self.text.verbosity
+        if self.with_logprobs:
+            body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        if self.form != "text":
+            body["response_format"] = _form_of_chat(self.text.format or {})
+        return body
+
     def options(self) -> dict[str, Any]:
         """Return what is kept beside messages and answer."""
         told: dict[str, Any] = {name: getattr(self, name) for name in (*_ECHOED, "user")}
@@ -109,26 +143,21 @@ class CreateResponse(BaseModel):
             "top_logprobs": self.top_logprobs,
             "truncation": self.truncation,
             "verbosity": self.text.verbosity,
+            "format": self.text.format,
         }
 
 
 def response_json(found: StoredCompletion) -> dict[str, Any]:
     """Return a response that is over."""
     reason = _INCOMPLETE.get(found.finish_reason)
-    options, usage = found.options, found.usage
-    return _unfinished(found) | {
+    options = found.options
+    value = _unfinished(found) | {
         "status": "completed" if reason is None else "incomplete",
         "completed_at": None if reason else options.get("completed_at", found.created_at),
         "incomplete_details": None if reason is None else {"reason": reason},
         "output": [output_json(found)],
-        "usage": {
-            "input_tokens": usage.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
-            "output_tokens": usage.completion_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": usage.total_tokens,
-        },
     }
+    return value if found.usage is None else value | {"usage": _usage_json(found.usage)}
 
 
 def output_json(found: StoredCompletion) -> dict[str, Any]:
@@ -180,7 +209,10 @@ def _unfinished(found: StoredCompletion) -> dict[str, Any]:
         "reasoning": {"effort": options.get("reasoning_effort"), "summary": None},
         "service_tier": "default",
         "store": options.get("store", True),
-        "text": {"format": {"type": "text"}, "verbosity": options.get("verbosity") or "medium"},
+        "text": {
+            "format": options.get("format") or {"type": "text"},
+            "verbosity": options.get("verbosity") or "medium",
+        },
         "tool_choice": "auto",
         "tools": [],
         "top_logprobs": options.get("top_logprobs", 0),
@@ -191,9 +223,25 @@ def _unfinished(found: StoredCompletion) -> dict[str, Any]:
     return value
 
 
+def _usage_json(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.total_tokens,
+    }
+
+
 def _item_id(found: StoredCompletion, place: str) -> str:
     """Return an item's name, alike at every reading."""
     return f"msg_{found.id.removeprefix('resp_')}_{place}"
+
+
+def _form_of_chat(form: dict[str, Any]) -> dict[str, Any]:
+    """Return a form as chats write it: with what belongs to a schema by itself."""
+    kind, rest = form["type"], {name: each for name, each in form.items() if name != "type"}
+    return {"type": kind, kind: rest} if rest else {"type": kind}
 
 
 def _unsupported(message: str, param: str) -> InvalidInput:

@@ -108,7 +108,7 @@ def stored_rows(found: Iterable[StoredCompletion]) -> Iterator[RawRow]:
             "output_tools": stored.message.get("tool_calls") or [],
             "choices": [choice],
             "finish_reason": stored.finish_reason,
-            "usage": stored.usage.model_dump(),
+            "usage": stored.usage and stored.usage.model_dump(),
         }
         yield RawRow(number=number, item=item, sample=sample)
 
