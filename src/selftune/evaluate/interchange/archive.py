@@ -26,13 +26,15 @@ class Archive:
         self._path, self._read = path, 0
         if path.stat().st_size > MAX_BYTES:
             raise TooLarge(f"{path} is larger than {MAX_BYTES // 1024**2} MiB.")
+        self._file: BinaryIO = path.open("rb")
         try:
-            self._file: BinaryIO = path.open("rb")
             self._zip = zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            self._file.close()
             raise InvalidInput(f"{path} is not a whole zip archive: {error}.") from error
         infos = self._zip.infolist()
         if len(infos) > _MOST_MEMBERS:
+            self._file.close()
             raise TooLarge(f"{path} has more than {_MOST_MEMBERS:,} members.")
         self._infos = {info.filename: info for info in infos}
 

@@ -19,7 +19,10 @@ class Gap(Record):
     """Where it was met first: file, and line or entry."""
 
     def __str__(self) -> str:
-        """Return it as a line for people."""
+        """Return it as one line for people, whatever the files put into it."""
+        return "".join(c if c.isprintable() else " " for c in self._line())
+
+    def _line(self) -> str:
         place = f" (first: {self.first})" if self.count > 1 else f" ({self.first})"
         shown = place if self.first else ""
         if self.kind == "row":

@@ -16,6 +16,7 @@ from selftune.core.runfile import EvaluationSection
 from selftune.evaluate.evalfile import Data, EvalFile
 from selftune.evaluate.interchange.found import MOST_NAME, Found, FoundEval, FoundRound, different
 from selftune.evaluate.interchange.gaps import Gap
+from selftune.evaluate.interchange.untrusted import QUESTIONS
 from selftune.evaluate.items import Item
 from selftune.evaluate.rounds import Round, RoundFolder, Totals, eval_folder
 
@@ -67,7 +68,7 @@ def keep(
 
 def _files(found: FoundEval, stem: str, gaps: Sequence[Gap]) -> list[tuple[str, bytes]]:
     """Return the questions and, where there are graders, the eval file."""
-    questions = f"{stem}.items.jsonl"
+    questions = f"{stem}{QUESTIONS}"
     files = [(questions, _lines(found.rows))]
     if found.graders:
         whole = EvalFile(
@@ -90,7 +91,7 @@ def _toml(whole: EvalFile, gaps: Sequence[Gap]) -> bytes:
     if tomllib.loads(text) != value:  # multi-line strings lose carriage returns
         text = tomli_w.dumps(value)
     missing = [str(gap) for gap in gaps if gap.kind != "row"]
-    comments = "".join(f"# {_printable(line)}\n" for line in missing)
+    comments = "".join(f"# {line}\n" for line in missing)
     return (comments + ("\n" if comments else "") + text).encode()
 
 
@@ -159,7 +160,3 @@ def _records(records: Iterable[Record]) -> bytes:
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

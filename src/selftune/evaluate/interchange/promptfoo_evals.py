@@ -12,8 +12,15 @@ from selftune.evaluate.interchange.found import FoundEval, Options, Row, differe
 from selftune.evaluate.interchange.gaps import Gaps
 from selftune.evaluate.interchange.nunjucks import check_printable
 from selftune.evaluate.interchange.promptfoo_assertions import Mapped, mapped
-from selftune.evaluate.interchange.promptfoo_config import Prompt, Test
-from selftune.evaluate.interchange.questions import Question, lay_out, named, usable
+from selftune.evaluate.interchange.promptfoo_config import Prompt, Test, chat_of
+from selftune.evaluate.interchange.questions import (
+    Question,
+    filled,
+    lay_out,
+    named,
+    plain_messages,
+    usable,
+)
 
 _MOST_SETS = 20
 _OWN_FIELD = "expected"
@@ -131,10 +138,18 @@ def _eval(name: str, group: _Set, prompt: Prompt, whole: _Whole) -> FoundEval | 
         try:
             for source in prompt.sources:
                 check_printable(source, test.fields)
+            chat = _chat_in(prompt, test)
         except InvalidInput as error:
             whole.gaps.row(error.message, test.place)
             continue
-        questions.append(Question(whole.ids[id(test)], {**test.fields, **own}, test.place))
+        questions.append(
+            Question(
+                whole.ids[id(test)],
+                {**test.fields, **own},
+                test.place,
+                messages=chat,
+            )
+        )
     if not questions:
         return None
     graders = _weighed(group, _with_references(group, fields))
@@ -149,6 +164,15 @@ def _eval(name: str, group: _Set, prompt: Prompt, whole: _Whole) -> FoundEval | 
         models=whole.models,
         description="Imported from promptfoo.",
     )
+
+
+def _chat_in(prompt: Prompt, test: Test) -> tuple[Row, ...] | None:
+    """Return the chat that a variable holds: promptfoo reads the filled text as one."""
+    if len(prompt.messages) > 1:
+        return None
+    text = filled(prompt.messages, test.fields)[0]["content"]
+    chat = chat_of(text)
+    return None if chat == plain_messages(text) else chat
 
 
 def _fields_for_literals(group: _Set) -> list[str | None]:

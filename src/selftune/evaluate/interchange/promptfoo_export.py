@@ -57,7 +57,7 @@ def export(spec: EvalFile, items: Iterable[Item]) -> Exported:
         config["evaluateOptions"] = {"repeat": section.samples, "cache": False}
     if not spec.models:
         gaps.part("the eval names no model: write one under `providers`")
-    lines = "".join(f"# {name_of(line, '')}\n" for gap in gaps.told() for line in [str(gap)])
+    lines = "".join(f"# {gap}\n" for gap in gaps.told())
     return Exported(_SCHEMA + lines + write_yaml(config), len(tests), gaps.told())
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from selftune.core.errors import InvalidInput
 from selftune.evaluate.interchange.found import Row
-from selftune.evaluate.interchange.untrusted import fault_of, parse_json, read_text
-from selftune.evaluate.interchange.yaml_text import load_yaml
+from selftune.evaluate.interchange.untrusted import parse_json, read_text, read_yaml
 
 _FILE = "file://"
 _DATA = (".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml")
 _EXPECTED = re.compile(
-    r"(?P<kind>(?:not-)?[a-z][a-z-]*(?::[a-z]+)?)(?:\((?P<threshold>[0-9.]+)\))?"
+    r"(?P<kind>(?:not-)?[a-z][a-z-]*(?::cosine)?)(?:\((?P<threshold>[0-9.]+)\))?"
     r"(?::\s*(?P<value>.*))?",
     re.DOTALL,
 )
@@ -119,10 +118,7 @@ def load_value(base: Path, name: str) -> Any:
     if suffix == ".json":
         return parse_json(read_text(path), str(path))
     if suffix in (".yaml", ".yml"):
-        value = load_yaml(read_text(path), path)
-        if fault := fault_of(value):
-            raise InvalidInput(f"{path} cannot be used: {fault}.")
-        return value
+        return read_yaml(read_text(path), path)
     raise InvalidInput(f"{name!r} is a program or unknown, and is not read.")
 
 

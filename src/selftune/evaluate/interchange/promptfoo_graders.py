@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from selftune.core.errors import InvalidInput
-from selftune.evaluate.interchange.found import Row, rows_in
+from selftune.evaluate.interchange.found import Row, name_of, rows_in
 from selftune.evaluate.interchange.gaps import Gaps
 from selftune.evaluate.interchange.javascript_regex import is_ascii_only, to_javascript
 from selftune.evaluate.interchange.nunjucks import is_template, untranslated
@@ -55,8 +55,12 @@ def assertion_of(grader: Row, gaps: Gaps) -> Row:
     made = make(grader, gaps)
     if isinstance(made.get("value"), str) and made["value"].startswith(_LOADED):
         raise InvalidInput("its value begins as the name of a file does")
-    name = str(grader.get("name") or kind)
+    name = _name(grader)
     return {**made, "metric": name} if name != made["type"] else made
+
+
+def _name(grader: Row) -> str:
+    return name_of(grader.get("name"), str(grader.get("type")))
 
 
 def _reference(value: Any) -> str:
@@ -82,9 +86,7 @@ def _regex(grader: Row, gaps: Gaps) -> Row:
     if is_template(pattern):
         raise InvalidInput("its expression has braces that promptfoo takes for a template")
     if is_ascii_only(pattern):
-        gaps.note(
-            f"grader {grader.get('name')!r}: \\d, \\w, \\s and \\b mean ASCII only in promptfoo"
-        )
+        gaps.note(f"grader {_name(grader)!r}: \\d, \\w, \\s and \\b mean ASCII only in promptfoo")
     found = to_javascript(pattern)
     return {"type": "regex", "value": f"^(?:{found})$" if grader.get("whole") else found}
 
@@ -100,7 +102,7 @@ def _json_schema(grader: Row, _gaps: Gaps) -> Row:
 def _text_similarity(grader: Row, gaps: Gaps) -> Row:
     if grader.get("evaluation_metric") != "cosine":
         raise InvalidInput("promptfoo counts words in another way")
-    gaps.note(f"grader {grader.get('name')!r}: vectors of another model, check its threshold anew")
+    gaps.note(f"grader {_name(grader)!r}: vectors of another model, check its threshold anew")
     threshold = float(grader.get("pass_threshold", 0.5))
     return {"type": "similar", "value": _reference(grader["reference"]), "threshold": threshold}
 
@@ -123,7 +125,7 @@ def _score_model(grader: Row, gaps: Gaps) -> Row:
         rubric = whole.removeprefix(own[0]).removesuffix(own[2])
     else:
         gaps.note(
-            f"grader {grader.get('name')!r}: promptfoo's judge reads a prompt of its own, with scores "
+            f"grader {_name(grader)!r}: promptfoo's judge reads a prompt of its own, with scores "
             "from 0 to 1: check its verdicts anew"
         )
         rubric = _OUTPUT.sub("(the output)", whole)
@@ -137,7 +139,7 @@ def _judge(grader: Row, gaps: Gaps) -> Row:
         raise InvalidInput("it compares two answers")
     least = (int(grader.get("pass_score", 4)) - 1) / 4
     gaps.note(
-        f"grader {grader.get('name')!r}: promptfoo's judge reads a prompt of its own, with scores "
+        f"grader {_name(grader)!r}: promptfoo's judge reads a prompt of its own, with scores "
         "from 0 to 1: check its verdicts anew"
     )
     rubric = f"{grader['rubric']}\n\nThe question was:\n{grader['question']}"
@@ -153,7 +155,11 @@ def _python(grader: Row, gaps: Gaps) -> Row:
         raise InvalidInput("its program has a text of several lines, which promptfoo would indent")
     gaps.note("promptfoo runs Python programs without a sandbox: see that you trust them")
     threshold = float(grader.get("pass_threshold", 1.0))
-    return {"type": "python", "value": _PYTHON.format(source=source), "threshold": threshold}
+    return {
+        "type": "python",
+        "value": _PYTHON.format(source=source.rstrip()),
+        "threshold": threshold,
+    }
 
 
 def _is_long_text(node: ast.AST) -> bool:

@@ -14,9 +14,13 @@ from selftune.evaluate.interchange.yaml_text import load_yaml
 
 MAX_BYTES = 512 * 1024 * 1024
 """Largest file that is read; OpenAI's own limit for a file."""
+QUESTIONS = ".items.jsonl"
+"""How the names of files of questions end that an import writes."""
 _MOST_FILES = 2_000
 _MOST_DEPTH = 100
 _MOST_VALUES = 50_000_000
+_MOST_YAML_VALUES = 1_000_000
+"""Of YAML, where one line may stand for many: an alias of aliases."""
 _SUFFIXES = (".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".eval")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 Kind = Literal["json", "lines", "yaml", "zip"]
@@ -73,7 +77,7 @@ def open_file(path: Path, gaps: Gaps) -> Opened:
         return Opened(path, "zip")
     text = read_text(path, content)
     if path.suffix.lower() in (".yaml", ".yml"):
-        return Opened(path, "yaml", (_document(load_yaml(text, path), path.name),))
+        return Opened(path, "yaml", (_document(read_yaml(text, path), path.name),))
     if path.suffix.lower() not in (".jsonl", ".ndjson"):
         try:
             return Opened(path, "json", (_document(_load(text), path.name),))
@@ -113,6 +117,19 @@ def read_text(path: Path, content: bytes | None = None) -> str:
         raise InvalidInput(f"{path} is not UTF-8, at byte {error.start}: convert it.") from error
 
 
+def read_yaml(text: str, path: Path) -> Any:
+    """Return the value of a YAML file that is plain, and not much larger than its text.
+
+    Raises:
+        InvalidInput: it is not YAML, or not plain.
+
+    """
+    value = load_yaml(text, path)
+    if fault := fault_of(value, finite=False, most=_MOST_YAML_VALUES):
+        raise InvalidInput(f"{path} cannot be used: {fault}.")
+    return value
+
+
 def parse_json(text: str | bytes, place: str) -> Any:
     """Return a JSON value that is plain.
 
@@ -127,15 +144,15 @@ def parse_json(text: str | bytes, place: str) -> Any:
     return _document(value, place).value
 
 
-def fault_of(value: Any, *, finite: bool = True) -> str | None:
+def fault_of(value: Any, *, finite: bool = True, most: int = _MOST_VALUES) -> str | None:
     """Return what is not plain in a value: too deep, half a character, a number that is none."""
     pending: list[tuple[Any, int]] = [(value, 0)]
     seen = 0
     while pending:
         each, depth = pending.pop()
         seen += 1
-        if seen > _MOST_VALUES:
-            return f"it holds more than {_MOST_VALUES:,} values"
+        if seen > most:
+            return f"it holds more than {most:,} values"
         if isinstance(each, dict | list):
             if depth > _MOST_DEPTH:
                 return f"it is nested deeper than {_MOST_DEPTH}"
@@ -161,7 +178,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+            found = sorted(p for p in path.rglob("*") if _is_foreign(p))
             if not found:
                 raise InvalidInput(f"{path} has no file of {', '.join(_SUFFIXES)}.")
         for each in found:
@@ -169,6 +186,11 @@ def _files(paths: list[Path]) -> Iterator[Path]:
             if count > _MOST_FILES:
                 raise TooLarge(f"{path} has more than {_MOST_FILES:,} files: name some of them.")
             yield each
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file of a folder may be a tool's; what an earlier import wrote is not."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.endswith(QUESTIONS)
 
 
 def _lines(path: Path, text: str, gaps: Gaps) -> Iterator[Document]:

@@ -41,7 +41,8 @@ def write_yaml(value: Any) -> str:
     """Return a value as YAML that versions 1.1 and 1.2 read alike."""
     import yaml
 
-    return yaml.dump(value, Dumper=_dumper(), allow_unicode=True, sort_keys=False, width=_ANY_WIDTH)
+    options: dict[str, Any] = {"allow_unicode": True, "sort_keys": False, "width": _ANY_WIDTH}
+    return str(yaml.dump(value, Dumper=_dumper(), **options))
 
 
 @cache
