@@ -10,6 +10,8 @@ import pytest
 from tests.wire.conftest import Server
 from tests.wire.test_python_client import rows
 
+from selftune.models.endpoints import load_endpoints
+
 pytestmark = pytest.mark.xdist_group("server")
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,6 +45,29 @@ def test_a_python_block_runs(server: Server, tmp_path: Path, page: str, code: st
     )
     assert run.returncode == 0, f"{page}: {run.stderr}"
     assert "validating_files" in run.stdout
+
+
+def test_the_program_about_stored_answers_prints_what_was_stored(server: Server) -> None:
+    page = ROOT / "docs" / "how-to" / "point-your-code.md"
+    [program] = [code for name, code in blocks("py") if name == page.name]
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, timeout=60
+    )
+    if "The model failed" in run.stderr:
+        pytest.skip("the embedded model is not installed here")
+    assert run.stdout.splitlines() == ["True", "['user', 'assistant', 'user']"], run.stderr
+
+
+def test_the_endpoints_of_the_docs_can_be_read(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "point-your-code.md").read_text(encoding="utf-8")
+    [text] = [code for language, code in BLOCK.findall(page) if language == "toml"]
+    (tmp_path / "endpoints.toml").write_text(text, encoding="utf-8")
+    found = load_endpoints(tmp_path)
+    places = [found.find(name) for name in ("gpt-4.1-mini", "qwen3-8b", "gpt-4o")]
+    assert [place and place.concurrency for place in places] == [None, 16, None]
+    assert places[0] is not None
+    assert places[2] is None
 
 
 def test_every_make_target_that_is_shown_exists() -> None:
