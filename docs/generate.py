@@ -45,7 +45,8 @@ def settings_page() -> str:
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         name = field.target.id
-        meaning = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
+        written = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
+        meaning = " ".join(written.split())  # a line break would end the row
         default = settings.Settings.model_fields[name].default
         lines.append(f"| `{settings.PREFIX}{name.upper()}` | `{default}` | {meaning} |\n")
     return "".join(lines)
