@@ -199,6 +199,15 @@ def test_deep_and_odd_texts_are_refused_or_kept(play: Play) -> None:
     play(scene)
 
 
+def test_a_number_that_came_as_text_is_kept_as_a_number(play: Play) -> None:
+    async def scene(asked: Asked) -> None:
+        reply = await asked.post(PATH, CHAT | {"store": True, "temperature": "0.5", "seed": "7"})
+        found = await asked.client.chat.completions.retrieve(reply.json()["id"])
+        assert (found.to_dict()["temperature"], found.to_dict()["seed"]) == (0.5, 7)
+
+    play(scene)
+
+
 def test_an_update_says_what_it_changes(play: Play) -> None:
     async def scene(asked: Asked) -> None:
         told = await stored(asked, metadata={"a": "b"})

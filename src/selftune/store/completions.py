@@ -6,19 +6,35 @@ Both are kept as chats, whatever they came as, so that evals select, grade and a
 import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.pages import Page, page_of
-from selftune.core.records import Record, Usage
-from selftune.store.files import Order
+from selftune.store.completion_records import (
+    CompletionQuery,
+    Kind,
+    StoredChoice,
+    StoredCompletion,
+    is_wanted,
+)
 from selftune.store.schema import completion_metadata, completions
 from selftune.store.store import Store
 
-Kind = Literal["chat.completion", "response"]
+__all__ = [
+    "CompletionQuery",
+    "Kind",
+    "StoredChoice",
+    "StoredCompletion",
+    "delete_completion",
+    "each_completion",
+    "expire_completions",
+    "get_completion",
+    "list_completions",
+    "save_completion",
+    "update_metadata",
+]
 DEFAULT_LIMIT = 20
 _AT_ONCE = 32
 """Rows that are read together: one may hold a request of many megabytes."""
@@ -26,77 +42,6 @@ _DAY = 86_400
 _NAMES: dict[Kind, str] = {"chat.completion": "Chat completion", "response": "Response"}
 _OF_OPTIONS = ("temperature", "top_p", "user")
 """Options that have a column of their own, to be found by."""
-
-
-class StoredChoice(Record):
-    """One of the answers to one request."""
-
-    message: dict[str, Any]
-    """The assistant's whole message, as a chat completion has it."""
-    finish_reason: str
-    logprobs: dict[str, Any] | None = None
-
-
-class StoredCompletion(Record):
-    """A request and what was answered."""
-
-    id: str
-    project_id: str
-    kind: Kind
-    model: str
-    """The name that was asked for."""
-    created_at: int
-    metadata: dict[str, str] = Field(default_factory=dict)
-    messages: tuple[dict[str, Any], ...]
-    """All that the model read, as messages of a chat: of a response the instructions come first,
-    then what earlier responses said."""
-    choices: tuple[StoredChoice, ...]
-    usage: Usage | None = None
-    """None where the endpoint that answered says nothing."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """What else the request said, in its own words: temperature, top_p, seed, user, tools,
-    instructions and so on."""
-
-    @property
-    def message(self) -> dict[str, Any]:
-        """The first answer."""
-        return self.choices[0].message
-
-    @property
-    def finish_reason(self) -> str:
-        """Why the first answer ended."""
-        return self.choices[0].finish_reason
-
-    @property
-    def output_text(self) -> str:
-        """The text of the first answer; a model that only calls tools says none."""
-        return self.message.get("content") or ""
-
-
-class CompletionQuery(Record):
-    """Which stored completions are wanted: those to which everything given here applies."""
-
-    kind: Kind | None = None
-    model: str | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
-    """Every pair must be there."""
-    created_after: int | None = None
-    """Unix seconds; this second is not meant any more."""
-    created_before: int | None = None
-    after: str | None = None
-    """Id of the last one that was seen."""
-    limit: int | None = None
-    """Most of a page, or of all that are iterated; None is the usual page, or no end."""
-    order: Order = "asc"
-    temperature: float | None = None
-    top_p: float | None = None
-    users: tuple[str, ...] = ()
-    """One of them asked."""
-    tools: tuple[str, ...] = ()
-    """One of these names was among the tools."""
-    reasoning_effort: str | None = None
-    instructions_search: str | None = None
-    """Text that the instructions contain, in whatever case."""
 
 
 def save_completion(store: Store, completion: StoredCompletion) -> None:
@@ -217,7 +162,7 @@ def _scan(
         with store.db.read() as connection:
             rows = connection.execute(here).all()
             found = _records(connection, rows)
-        yield from (each for each in found if _is_wanted(each, query))
+        yield from (each for each in found if is_wanted(each, query))
         if len(rows) < at_once:
             return
         mark = rows[-1].position
@@ -241,26 +186,6 @@ def _conditions(store: Store, project_id: str, query: CompletionQuery) -> list[C
         matching = select(pair.completion_id).where(pair.key == key, pair.value == value)
         found.append(column.id.in_(matching))
     return found
-
-
-def _is_wanted(found: StoredCompletion, query: CompletionQuery) -> bool:
-    """Decide what databases would decide differently from each other."""
-    options = found.options
-    if query.instructions_search is not None:
-        searched = query.instructions_search.casefold()
-        if searched not in str(options.get("instructions") or "").casefold():
-            return False
-    if query.reasoning_effort not in (None, options.get("reasoning_effort")):
-        return False
-    return not query.tools or not _tool_names(options).isdisjoint(query.tools)
-
-
-def _tool_names(options: dict[str, Any]) -> set[str]:
-    """Return the names of tools as chats and as responses write them."""
-    found = options.get("tools")
-    tools = [tool for tool in found if isinstance(tool, dict)] if isinstance(found, list) else []
-    inner = [tool.get("function") or tool for tool in tools]
-    return {str(tool["name"]) for tool in inner if isinstance(tool, dict) and "name" in tool}
 
 
 def _position(store: Store, project_id: str, completion_id: str) -> int:

@@ -14,19 +14,13 @@ from selftune.core.records import Usage
 from selftune.store.completions import Kind, StoredChoice, StoredCompletion
 
 CHAT: Kind = "chat.completion"
-_DEFAULTS = {
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "seed": None,
-    "tools": None,
-    "tool_choice": None,
-    "response_format": None,
-}
-"""What OpenAI says of a stored chat besides its answer, and what an absent word means."""
+_NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed")
+_ECHOED = (*_NUMBERS, "tools", "tool_choice", "response_format")
+"""What OpenAI says of a stored chat besides its answer."""
 _OPTIONS = (
-    *_DEFAULTS,
+    "tools",
+    "tool_choice",
+    "response_format",
     "n",
     "stop",
     "max_tokens",
@@ -113,7 +107,9 @@ async def asked_of(request: Request, wanted: CreateChat) -> Asked:
         model=wanted.model,
         metadata=wanted.metadata or {},
         messages=messages,
-        options=_DEFAULTS | options | {"request_id": request_id(request)},
+        options=options
+        | {name: getattr(wanted, name) for name in _NUMBERS}
+        | {"request_id": request_id(request)},
     )
 
 
@@ -132,7 +128,7 @@ def stored_json(found: StoredCompletion) -> dict[str, Any]:
         "choices": [
             {"index": index, **choice.model_dump()} for index, choice in enumerate(found.choices)
         ],
-    } | {name: found.options.get(name) for name in _DEFAULTS}
+    } | {name: found.options.get(name) for name in _ECHOED}
     return value if found.usage is None else value | {"usage": usage_json(found.usage)}
 
 
