@@ -1,5 +1,6 @@
 """Graders that came from elsewhere, checked before they stand in an eval file."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,8 +20,8 @@ def checked_graders(graders: Iterable[tuple[Row, str]], gaps: Gaps) -> tuple[Row
             key: value for key, value in plain.items() if key not in ("type", "name")
         }
         try:
-            if holds_null(plain):
-                raise InvalidInput("It holds a null, which an eval file (TOML) cannot write.")
+            if is_unwritable(plain):
+                raise InvalidInput("It holds a null or NaN, which an eval file (TOML) cannot.")
             build_scorer(plain)
         except (InvalidInput, MissingExtra) as error:
             gaps.part(f"grader {plain['name']!r} of type {kind!r}: {error.message}", place)
@@ -32,17 +33,19 @@ def checked_graders(graders: Iterable[tuple[Row, str]], gaps: Gaps) -> tuple[Row
 
 def without_null(words: Row, whose: str, gaps: Gaps) -> Row:
     """Return words of the chat API without those that an eval file cannot write."""
-    for name in (name for name, value in words.items() if holds_null(value)):
-        gaps.part(f"{whose}: `{name}` holds a null, which an eval file (TOML) cannot write")
-    return {name: value for name, value in words.items() if not holds_null(value)}
+    for name in (name for name, value in words.items() if is_unwritable(value)):
+        gaps.part(f"{whose}: `{name}` holds a null or NaN, which an eval file (TOML) cannot")
+    return {name: value for name, value in words.items() if not is_unwritable(value)}
 
 
-def holds_null(value: Any) -> bool:
-    """Return whether there is a null anywhere in a value."""
+def is_unwritable(value: Any) -> bool:
+    """Return whether a value holds what an eval file cannot: a null, or a number that is none."""
     pending = [value]
     while pending:
         each = pending.pop()
-        if each is None:
+        if each is None or (isinstance(each, float) and not math.isfinite(each)):
+            return True
+        if isinstance(each, int) and not -(2**63) <= each < 2**63:
             return True
         if isinstance(each, dict | list | tuple):
             pending.extend(each.values() if isinstance(each, dict) else each)

@@ -152,7 +152,7 @@ def _result(item: Row, sample: Row, arm: str, asked: Item, graders: Sequence[Row
     entries = {str(each.get("name")): each for each in rows_in(item.get("results"))}
     plain = {grader_name(name): entry for name, entry in entries.items()}
     scores = tuple(
-        _graded(entries.get(g.get("id", "")) or plain.get(g["name"]), g) for g in graders
+        _graded(entries.get(str(g.get("id"))) or plain.get(g["name"]), g) for g in graders
     )
     reason = _error_of(sample)
     output = _said(sample.get("output"))

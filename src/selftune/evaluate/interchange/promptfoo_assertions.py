@@ -86,7 +86,7 @@ def mapped(assertion: Row, judge: str | None) -> Mapped:
     value = assertion.get("value")
     if isinstance(value, str) and value.startswith("file://"):
         raise InvalidInput(f"it is the file {value!r}, which is a program or unknown")
-    make = _TYPES.get(kind)
+    make = ASSERTIONS.get(kind)
     if make is None:
         raise InvalidInput(_REASONS.get(kind.removeprefix("not-"), "no grader judges so"))
     found = make(Assertion(kind, value, threshold, _model(assertion.get("provider")) or judge))
@@ -261,7 +261,7 @@ def _python(found: Assertion) -> Mapped:
     return Mapped({"type": "python", "source": program, "pass_threshold": threshold})
 
 
-_TYPES: dict[str, Callable[[Assertion], Mapped]] = {
+ASSERTIONS: dict[str, Callable[[Assertion], Mapped]] = {
     "equals": _equals,
     "not-equals": _equals,
     "contains": _check("like"),
@@ -285,6 +285,7 @@ _TYPES: dict[str, Callable[[Assertion], Mapped]] = {
     "llm-rubric": _rubric,
     "python": _python,
 }
+"""Makers of graders, by the type of assertion."""
 _PROGRAM = "it is a program in another language, which is not run here"
 _COUNTS = "it counts words in another way than text_similarity does"
 _REASONS = {

@@ -91,7 +91,7 @@ def tests_of(config: Row, base: Path, place: str, gaps: Gaps) -> Iterator[Test]:
 def prompts_of(given: Any, base: Path, place: str, gaps: Gaps) -> list[Prompt]:
     """Return the prompts; one that is a program or has logic is a gap."""
     found: list[Prompt] = []
-    for number, each in enumerate([given] if isinstance(given, str | dict) else given or [], 1):
+    for number, each in enumerate(_listed(given), start=1):
         where = f"{place}: prompts[{number}]"
         try:
             for label, text in _texts(each, base):
@@ -117,7 +117,7 @@ def prompt_of(label: str, text: str, number: int) -> Prompt:
 def models_of(given: Any, place: str, gaps: Gaps) -> tuple[Model, ...]:
     """Return the providers that speak OpenAI's chat API; others are gaps."""
     found: list[Model] = []
-    for number, each in enumerate([given] if isinstance(given, str | dict) else given or [], 1):
+    for number, each in enumerate(_listed(given), start=1):
         provider = {"id": each} if isinstance(each, str) else each
         if isinstance(provider, dict) and "id" not in provider and len(provider) == 1:
             ((id, inner),) = provider.items()
@@ -126,6 +126,10 @@ def models_of(given: Any, place: str, gaps: Gaps) -> tuple[Model, ...]:
             found += _model(provider, f"{place}: providers[{number}]", gaps)
     names = different([model.name or model.model for model in found])
     return tuple(m.model_copy(update={"name": n}) for m, n in zip(found, names, strict=True))
+
+
+def _listed(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given] if isinstance(given, str | dict) else []
 
 
 def _default(config: Row, base: Path, place: str, gaps: Gaps) -> Row:
