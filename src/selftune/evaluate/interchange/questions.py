@@ -1,5 +1,6 @@
 """Items and prompts of a tool -> rows of an eval file, named so that old and new rounds pair."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,12 +51,20 @@ def named(fields: Sequence[Row], id_field: str | None) -> list[str]:
 
 def usable(fields: Any, id_field: str | None, place: str, gaps: Gaps) -> bool:
     """Return whether fields can be an item; say why they cannot."""
-    fault = fault_of(fields) if isinstance(fields, dict) else "the item is not an object"
+    fault = _fault(fields) if isinstance(fields, dict) else "the item is not an object"
     if fault is None and id_field is not None and not isinstance(fields.get(id_field), str | int):
         fault = f"the item has no name in the field {id_field!r}"
     if fault is not None:
         gaps.row(fault, place)
     return fault is None
+
+
+def _fault(fields: Row) -> str | None:
+    try:
+        json.dumps(fields, allow_nan=False)  # what files hold is plain but for its numbers
+    except ValueError:
+        return fault_of(fields)
+    return None
 
 
 def lay_out(

@@ -203,11 +203,16 @@ def _lines(path: Path, text: str, gaps: Gaps) -> Iterator[Document]:
         except ValueError as error:
             gaps.row(f"not valid JSON ({_shortened(error)})", place)
             continue
-        fault = fault_of(value, finite=False)
+        fault = None if _is_shallow(line) else fault_of(value, finite=False)
         if fault or not isinstance(value, dict):
             gaps.row(fault or "not a JSON object", place)
         else:
             yield Document(value, place)
+
+
+def _is_shallow(text: str) -> bool:
+    """Return whether a line needs no closer look: too few brackets to be deep, no half characters."""
+    return text.count("[") + text.count("{") <= _MOST_DEPTH and "\\ud" not in text.lower()
 
 
 def _document(value: Any, place: str) -> Document:
