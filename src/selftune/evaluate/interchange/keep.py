@@ -57,7 +57,8 @@ def keep(
             _write(folder / name, content)
         rounds = [_keep_round(one, each, home) for one in found for each in one.rounds]
     except OSError as error:
-        raise InvalidInput(f"{error.filename or folder}: {error.strerror}.") from error
+        where = error.filename or f"{folder} or {home}"
+        raise InvalidInput(f"{where} cannot be written: {error.strerror}.") from error
     paths = [folder / name for name, _ in files]
     return Kept(
         evals=tuple(path for path in paths if path.suffix == ".toml"),
