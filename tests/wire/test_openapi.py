@@ -251,6 +251,57 @@ def test_responses(api: httpx.Client, options: dict[str, Any]) -> None:
     assert got(api.delete(path))["deleted"]
 
 
+def test_evals(api: httpx.Client) -> None:
+    check = CHECK | {"reference": "{{ item.a }}"}
+    judge: dict[str, Any] = {"type": "label_model", "name": "tone", "model": "gpt-4o"}
+    judge |= {"labels": ["a", "b"], "passing_labels": ["a"]}
+    judge |= {"input": [{"role": "user", "content": "{{ item.a }}"}]}
+    config = {"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True}
+    body = {"name": "n", "data_source_config": config, "testing_criteria": [check, judge]}
+    path = f"evals/{got(api.post('evals', json=body), 201)['id']}"
+    got(api.post("evals", json=body | {"data_source_config": {"type": "logs"}}), 201)
+    assert got(api.get("evals", params={"order_by": "updated_at", "order": "desc"}))["data"]
+    assert got(api.post(path, json={"name": "m", "metadata": {"a": "b"}}))["name"] == "m"
+    assert got(api.get(path))["metadata"] == {"a": "b"}
+    rows = [{"item": {"a": text}, "sample": {"output_text": "x"}} for text in ("x", "y")]
+    given = {"type": "jsonl", "source": {"type": "file_content", "content": rows}}
+    ask = {"type": "template", "template": [{"role": "user", "content": "{{ item.a }}"}]}
+    made = [
+        got(api.post(f"{path}/runs", json={"data_source": source}), 201)
+        for source in (
+            given,
+            given
+            | {"type": "completions", "model": "selftune/fake", "input_messages": ask}
+            | {"sampling_params": {"temperature": 0, "max_completions_tokens": 5}},
+            {"type": "responses", "source": {"type": "responses", "model": "nobody"}},
+        )
+    ]
+    for run, status in zip(made, ("completed", "completed", "failed"), strict=True):
+        where = f"{path}/runs/{run['id']}"
+        assert until_over(api, where)["status"] == status
+        items = got(api.get(f"{where}/output_items"))["data"]
+        assert len(items) == (0 if status == "failed" else 2)
+        for item in items:
+            assert got(api.get(f"{where}/output_items/{item['id']}")) == item
+        got(api.post(where), 400)
+        got(api.post(f"{where}/cancel"), 400)
+    assert len(got(api.get(f"{path}/runs"))["data"]) == 3
+    for ending in ("", "/cancel"):
+        run = got(api.post(f"{path}/runs", json={"data_source": given}), 201)
+        canceled = api.post(f"{path}/runs/{run['id']}{ending}")
+        assert canceled.status_code == 400 or got(canceled)["status"] == "canceled"
+    got(api.delete(f"{path}/runs/{made[0]['id']}"))
+    got(api.delete(path))
+
+
+def until_over(api: httpx.Client, path: str) -> Any:
+    deadline = time.monotonic() + 60
+    while (run := got(api.get(path)))["status"] in ("queued", "in_progress"):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.05)
+    return run
+
+
 def asked(stream: dict[str, bool]) -> dict[str, Any]:
     if "with_usage" in stream:
         return {"stream": True, "stream_options": {"include_usage": True}}
@@ -344,6 +395,11 @@ def test_graders(api: httpx.Client, reference: str) -> None:
         ("DELETE", "responses/resp_nope", None, 404),
         ("POST", "responses/resp_nope/cancel", None, 404),
         ("GET", "responses/resp_nope/input_items", None, 404),
+        ("GET", "evals/nope", None, 404),
+        ("POST", "evals", {}, 400),
+        ("POST", "evals/nope/runs", {"data_source": {}}, 404),
+        ("GET", "evals/nope/runs/nope", None, 404),
+        ("DELETE", "evals/nope", None, 404),
         ("POST", "completions", {"model": "nope"}, 404),
         ("POST", "embeddings", {"model": "selftune/fake", "input": ""}, 400),
         ("POST", "embeddings", {"model": "nope", "input": "a"}, 404),
@@ -363,7 +419,7 @@ def test_every_operation_asks_for_a_key(pace: Server, answers: Answers) -> None:
 
 def test_every_operation_is_described_and_was_exercised(answers: Answers) -> None:
     assert ours() == answers.described.keys(), "run tests/wire/spec/reduce.py"
-    assert {operation for operation, status in answers.seen if status == 200} == ours() - REFUSED
+    assert {operation for operation, status in answers.seen if status < 300} == ours() - REFUSED
     assert answers.chunks.keys() == STREAMED
 
 

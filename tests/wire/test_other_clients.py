@@ -32,6 +32,8 @@ SDK_FILES = (
     "chat/completions",
     "test_responses.py",
     "responses/test_input_items.py",
+    "test_evals.py",
+    "evals",
 )
 LEAST_SHARE = 0.98
 EXEMPT = {

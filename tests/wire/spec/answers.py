@@ -26,7 +26,12 @@ class Answers:
         document = repaired(yaml.load(text, Loader=yaml.CSafeLoader))
         self._components = document["components"]
         self.described: dict[Operation, dict[str, Any]] = {
-            (method, shape(path)): operation["responses"]["200"].get("content", {})
+            (method, shape(path)): _success(operation)[1].get("content", {})
+            for path, item in document["paths"].items()
+            for method, operation in item.items()
+        }
+        self._statuses = {
+            (method, shape(path)): int(_success(operation)[0])
             for path, item in document["paths"].items()
             for method, operation in item.items()
         }
@@ -65,8 +70,8 @@ class Answers:
             assert kind == "application/json"
             yield _named("ErrorResponse"), response.json()
             return
-        assert response.status_code == 200
         assert operation is not None
+        assert response.status_code == self._statuses[operation]
         if operation in UNDESCRIBED:
             return
         content = self.described[operation]
@@ -80,6 +85,13 @@ class Answers:
         for chunk in _chunks(response.text):
             self.chunks[operation] += 1
             yield schema, chunk
+
+
+def _success(operation: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the status of an operation's good answer, and what is said of it."""
+    return next(
+        (status, answer) for status, answer in operation["responses"].items() if status[0] == "2"
+    )
 
 
 def _chunks(text: str) -> list[Any]:

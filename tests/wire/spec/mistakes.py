@@ -23,6 +23,16 @@ class Mistake:
     reason: str
 
 
+_TEMPLATE = {
+    "type": "object",
+    "required": ["type", "template"],
+    "properties": {
+        "type": {"const": "template"},
+        "template": {"type": "array", "items": {"$ref": "#/components/schemas/EvalItem"}},
+    },
+}
+_PLAIN = {"type": "template", "template": [{"role": "user", "content": "a"}]}
+_BOTH = "A message whose content is a text is of both kinds, and the schema wants exactly one."
 MISTAKES = (
     Mistake(
         ("FineTuningJob", "properties", "status"),
@@ -52,7 +62,24 @@ MISTAKES = (
         {"id": "a-0", "role": "user", "content": "a", "name": None, "content_parts": None},
         "It lists what the model was asked, as its own example shows; the schema has answers only.",
     ),
+    Mistake(
+        ("CreateEvalCompletionsRunDataSource", "properties", "input_messages"),
+        _TEMPLATE,
+        _PLAIN,
+        _BOTH,
+    ),
+    Mistake(
+        ("CreateEvalResponsesRunDataSource", "properties", "input_messages"),
+        _TEMPLATE,
+        _PLAIN,
+        _BOTH,
+    ),
 )
+
+NEWER = {
+    "/evals/{eval_id}/runs/{run_id}/cancel": ("/evals/{eval_id}/runs/{run_id}", "post"),
+}
+"""Paths that clients have asked for since October 2026, and what the description has instead."""
 
 UNDESCRIBED = {
     ("get", "/files/{}/content"): "Described as a JSON string; it is the file's own bytes.",
@@ -78,6 +105,11 @@ def repaired(document: dict[str, Any]) -> dict[str, Any]:
         stale = Draft202012Validator(whole).is_valid(mistake.example)
         assert not stale, f"no longer a mistake: {mistake}"
         owner[name] = {"anyOf": [owner[name], mistake.also]}
+    for path, (older, method) in NEWER.items():
+        assert path not in document["paths"], f"described by now: {path}"
+        operation = copy.deepcopy(document["paths"][older][method])
+        operation["operationId"] += "Newer"
+        document["paths"][path] = {method: operation}
     schemas["CompletionChunk"] = _chunk(schemas["CreateCompletionResponse"])
     modern: dict[str, Any] = _modern(document)
     return modern
