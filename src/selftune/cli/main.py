@@ -29,6 +29,7 @@ NOUNS = (
     Noun("version", "selftune.cli.version:version", "Print the version."),
     Noun("data", "selftune.cli.data:app", "Prepare data."),
     Noun("eval", "selftune.cli.eval:app", "Evaluate models."),
+    Noun("plan", "selftune.cli.plan:app", "Plan a training: how much data, which settings."),
     Noun("jobs", "selftune.cli.jobs:app", "Fine-tuning jobs."),
     Noun("files", "selftune.cli.files:app", "Files."),
     Noun("models", "selftune.cli.models:app", "Models."),
