@@ -64,7 +64,8 @@ def test_the_published_table_gives_the_curve_through_its_three_sizes() -> None:
 
 def test_the_published_table_is_too_weak_to_forecast_from() -> None:
     fit = fit_curve(PUBLISHED, most=None)
-    assert (fit.freedom, fit.noise) == (1, pytest.approx((82.26 - 79.29) ** 2 / 2))
+    assert fit.freedom == 1
+    assert fit.noise == pytest.approx((82.26 - 79.29) ** 2 / 2)
     said = doubts(fit)
     assert "Three sizes for three parameters" in said
     assert "single pair of runs" in said
@@ -186,9 +187,8 @@ def test_the_rows_for_a_target_are_where_the_curve_meets_it() -> None:
     drawn = Drawn(fit_curve(points(0.1, 2, 0.5, noise=0.002)))
     need = drawn.need(0.1 + 2 * 1_000**-0.5)
     assert need.rows == pytest.approx(1_000, rel=0.15)
-    assert need.low is not None
-    assert need.high is not None
-    assert need.low < need.rows < need.high
+    assert None not in (need.low, need.rows, need.high)
+    assert (need.low or 0) < (need.rows or 0) < (need.high or 0)
     assert need.reached == 1.0
 
 

@@ -23,7 +23,7 @@ def test_the_p_value_is_that_of_all_flips() -> None:
 def test_a_gain_that_is_there_is_found() -> None:
     random = np.random.default_rng(3)
     one = random.normal(size=100)
-    others = [one + random.normal(0, 0.5, 100), one + 0.4 + random.normal(0, 0.5, 100)]
+    others = [(one + gain + random.normal(0, 0.5, 100)).tolist() for gain in (0.0, 0.4)]
     assert best_of_many(list(one), others, random) < 0.001
 
 
