@@ -370,6 +370,15 @@ def test_a_model_of_this_server_is_evaluated(strict: OpenAI) -> None:
     assert run.per_model_usage[0].run_model_name == "selftune/fake"
 
 
+def test_the_embedded_base_chooses_labels(strict: OpenAI) -> None:
+    moods = ["positive", "negative"]
+    judge = TONE | {"model": "gpt-4o", "labels": moods, "passing_labels": moods[:1]}
+    run = run_of(strict, new_eval(strict, judge), given("I love it!", "It is terrible."))
+    if "not installed" in str(items_of(strict, run)[0].results[0].sample):
+        pytest.skip("the embedded model is not installed here")
+    assert [item.status for item in items_of(strict, run)] == ["pass", "fail"]
+
+
 def test_a_running_run_is_canceled_and_deleted(
     start_server: Callable[..., Server],
 ) -> None:

@@ -16,13 +16,12 @@ _NOTHING_KNOWN = Usage(prompt_tokens=0, completion_tokens=0)
 
 def asked_of(asked: Asked, endpoint: Endpoint | None, salt: str = "") -> Question:
     """Return a grader's question as a request."""
-    shape = {"name": "grade", "strict": True, "schema": asked.answer_schema}
-    body = {
-        "model": asked.model,
-        "messages": list(asked.messages),
-        "response_format": {"type": "json_schema", "json_schema": shape},
-        **asked.sampling,
-    }
+    body = {"model": asked.model, "messages": list(asked.messages), **asked.sampling}
+    if (
+        endpoint is not None
+    ):  # models of this machine cannot promise a shape: the messages ask for it
+        shape = {"name": "grade", "strict": True, "schema": asked.answer_schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": shape}
     whole = {"body": body, "place": place_of(endpoint), "sample": 0}
     return Question(key=fingerprint(whole | {"salt": salt} if salt else whole), body=body)
 
