@@ -76,7 +76,8 @@ class Recorder:
             return
         tallies = Tallies.model_validate({"criteria": self._passed, "models": self._used})
         with fenced(self._store, self._lease) as (connection, job):
-            add_items(connection, self._run.id, self._new, tallies)
+            in_order = sorted(self._new, key=lambda item: item.number)
+            add_items(connection, self._run.id, in_order, tallies)
             reset_attempts(connection, job.id)
         self._new = []
         self._kept = time.monotonic()
