@@ -58,8 +58,9 @@ class Scripted:
         self.requests = 0
         self.lag = 0.0
 
-    async def ready(self) -> None:
+    async def ready(self) -> int:
         await asyncio.sleep(0)
+        return 4
 
     async def answer(self, asked: Question) -> Answer:
         self.asked.append(asked)
@@ -104,7 +105,9 @@ def run(
 ) -> Ran:
     found = Ran()
     given = {"arms": (Arm(name="a", model="m", endpoint=AT),), "graders": (EXACT,)} | task
-    backing = Backing(open=endpoint.open, place=lambda model: AT, rates_of=lambda model, endpoint: rates)
+    backing = Backing(
+        open=endpoint.open, place=lambda model: AT, rates_of=lambda model, endpoint: rates
+    )
     responses = Responses(log)
     try:
         found.totals = run_evaluation(

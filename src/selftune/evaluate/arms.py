@@ -50,8 +50,8 @@ class Answerer(Protocol):
         """How late this process was, as a share of the median latency."""
         ...
 
-    async def ready(self) -> None:
-        """Return when one more question would be asked at once."""
+    async def ready(self) -> int:
+        """Return when one more question would be asked at once, and how many would be."""
         ...
 
     async def answer(self, asked: Question) -> Answer:

@@ -38,10 +38,10 @@ class InProcess:
     async def __aexit__(self, *_: object) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def ready(self) -> None:
-        """Return when one more question would be asked soon."""
+    async def ready(self) -> int:
+        """Return when one more question would be asked soon; return that it is one."""
         async with self._room:
-            return
+            return 1
 
     async def answer(self, asked: Question) -> Answer:
         """Return the model's answer; `rejected` says that it cannot do what is asked."""

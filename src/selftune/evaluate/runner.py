@@ -100,6 +100,7 @@ class _Run:
         self._threads = ThreadPoolExecutor(_GRADING_THREADS, "grading")
         self._quick, self._slow = self._scorers()
         self._room = asyncio.Semaphore(_UNDER_WAY)
+        self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._planner: asyncio.Task[None] | None = None
         self._ending: BaseException | None = None
@@ -140,11 +141,17 @@ class _Run:
 
     async def _plan(self) -> None:
         """Begin every call when its turn has come."""
+        room: dict[Answerer, int] = {}  # of each answerer, until something else can happen
         for call in self._planned():
+            if self._room.locked():
+                room.clear()
             await self._room.acquire()
             if call.arm is not None:
                 answerer = await self._answerer(call.arm.model, call.arm.endpoint)
-                await answerer.ready()
+                if not room.get(answerer):
+                    room.clear()
+                    room[answerer] = await answerer.ready()
+                room[answerer] -= 1
             begun = self._loop.create_task(self._settle(call))
             self._running.add(begun)
             begun.add_done_callback(self._ended)
@@ -222,7 +229,13 @@ class _Run:
         return self._answerers[key]
 
     async def _graded(self, item: Item, sample: dict[str, Any]) -> tuple[Graded, ...]:
-        """Return what each grader says, in their order."""
+        """Return what each grader says, in their order.
+
+        One answer at a time, and one in each turn of the loop: what can be sent goes first, so that
+        the endpoint never waits for graders.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
         found = {place: guarded(scorer, item.item, sample) for place, scorer in self._quick}
         if self._slow:
             found |= await self._loop.run_in_executor(

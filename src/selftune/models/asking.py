@@ -120,9 +120,9 @@ class Asking:
             return 0.0
         return self._lateness.seconds / max(median(self._latencies), 1e-9)
 
-    async def ready(self) -> None:
-        """Wait until one more question would be sent at once."""
-        await self._pace.room()
+    async def ready(self) -> int:
+        """Wait until one more question would be sent at once; return how many would be."""
+        return await self._pace.room()
 
     async def answer(self, asked: Question) -> Answer:
         """Ask one question until there is an answer or no attempt left.

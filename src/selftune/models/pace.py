@@ -132,13 +132,14 @@ class Pace:
         self._used -= 1
         self._move()
 
-    async def room(self) -> None:
-        """Wait until one more request would be sent at once."""
+    async def room(self) -> int:
+        """Wait until one more request would be sent at once; return how many would be."""
         await asyncio.sleep(0)  # who was let in before takes the slot first
         while not self._has_room:
             look: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._looking.append(look)
             await look
+        return self._width.now - self._used
 
     async def sleep(self, seconds: float) -> None:
         """Wait before a retry, without a slot."""
