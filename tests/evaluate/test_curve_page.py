@@ -2,6 +2,9 @@
 
 import json
 import re
+from pathlib import Path
+
+import pytest
 
 from selftune.evaluate.curve.fit import Point, fit_curve
 from selftune.evaluate.curve.page import to_html
@@ -101,7 +104,7 @@ def test_a_weak_fit_says_so_first() -> None:
 def test_a_good_fit_promises_a_gain_with_its_interval() -> None:
     said = good().words
     assert re.search(r"2 x the rows \(800\) would bring accuracy 8[23]\.\d % \(.* to .* %\)", said)
-    assert "a gain of" in said
+    assert "the gain is" in said
 
 
 def test_a_target_is_told_in_rows() -> None:
@@ -124,3 +127,16 @@ def test_an_error_is_drawn_in_its_own_unit() -> None:
     page = to_html(report({n: (90 * n**-0.2,) * 2 for n in (50, 100, 200, 400)}, "error"))
     assert "x rows^-0.2</code>" in page
     assert "nan" not in page
+
+
+def test_the_program_of_the_docs_prints_what_the_docs_say(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "plan-data-and-settings.md"
+    text = page.read_text(encoding="utf-8")
+    [code] = re.findall(r"^```py\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(code, str(page), "exec"), {})
+    value, low, high = (float(number) for number in capsys.readouterr().out.split())
+    said = re.search(r"would reach \$([\d.]+) .* from \$(\d+) to \$(\d+)", text)
+    assert said is not None
+    assert (f"{value:.1f}", f"{low:.0f}", f"{high:.0f}") == said.groups()

@@ -12,7 +12,7 @@ from selftune.evaluate.curve.report import CurveReport, Metric, value_of, value_
 from selftune.evaluate.statistics.clusters import Numbers
 
 _WIDTH, _HEIGHT = 640, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 28, 14, 48
 _STEPS = 60
 _TICKS = 5
 
@@ -101,7 +101,7 @@ def _grid(plane: _Plane, report: CurveReport) -> list[str]:
         x = plane.x(rows)
         kind = "grid" if rows <= last else "grid beyond"
         parts.append(f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
-        if x - taken >= 44:  # numbers that would stand in one another are left out
+        if x - taken >= 52:  # numbers that would stand in one another are left out
             parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}">{rows:,}</text>')
             taken = x
     middle = (_LEFT + right) / 2

@@ -87,7 +87,7 @@ class CurveReport(Record):
     def _promise(self, forecast: Forecast) -> str:
         return (
             f"{forecast.times:g} x the rows ({forecast.rows:,}) would bring {self.metric} "
-            f"{span_text(self.metric, forecast.error)}, a gain of "
+            f"{span_text(self.metric, forecast.error)}; the gain is "
             f"{gain_text(self.metric, forecast.gain)}."
         )
 
@@ -120,7 +120,9 @@ def value_of(metric: Metric, error: float) -> float:
 
 def value_text(metric: Metric, value: float) -> str:
     """Return the metric as text."""
-    return f"{value:.4g}" if metric == "error" else f"{100 * value:.1f} %"
+    if metric != "error":
+        return f"{100 * value:.1f} %"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}"
 
 
 def amount(metric: Metric, size: float) -> str:
