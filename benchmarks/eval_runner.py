@@ -141,9 +141,8 @@ def _killer(pid: int, at: Endpoint, after: int) -> None:
 
 def _told(report: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a report that are compared with the truth."""
-    arm = report["arms"][0]
-    names = ("accuracy", "answered", "latency")
-    return {name: arm.get(name) for name in names}
+    arm = report["arms"][0]["summary"]
+    return {name: arm[name] for name in ("accuracy", "coverage", "latency")}
 
 
 def least(runs: list[dict[str, Any]]) -> dict[str, Any]:
