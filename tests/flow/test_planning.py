@@ -284,7 +284,7 @@ def test_a_search_keeps_auto_where_nothing_is_better(store: Store, tmp_path: Pat
     assert report.trials[0].asked.n_epochs == "auto"
     assert len({trial.asked for trial in report.trials}) == 4
     assert report.choice.keep_auto
-    assert report.choice.words == "Keep auto: none of 3 other trials was better."
+    assert report.choice.words == "Keep auto: no other trial was better (3 tried)."
     assert 'n_epochs = "auto"' in report.run_file_lines
     assert report.stopped == "4 trials were asked for"
     again = Heard()
@@ -300,6 +300,7 @@ def test_a_search_never_opens_the_test_file(store: Store, tmp_path: Path) -> Non
     assert "holds out no validation rows" in report.notes[0]
     # The graders look for a field that only test rows have: the rows' own answers judge.
     assert "rows' own answers" in report.judged_by
+    assert report.metric == "accuracy"
     with pytest.raises(InvalidInput, match=r"test\.jsonl"):
         planning.plan_curve(path, CURVE, store=store)
 
@@ -347,3 +348,20 @@ def test_a_command_without_its_numbers_is_refused_in_words(tmp_path: Path) -> No
     assert run.returncode == 2
     assert "'many' is no number of rows" in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_embedded_model_learns_prices_from_more_rows(store: Store) -> None:
+    example = Path(__file__).parents[2] / "examples" / "prices" / "run.toml"
+    options = planning.CurveOptions(
+        sizes=(20, 80, 320), seeds=1, metric="error", target=10.0, priced_as="gpt-4o-mini"
+    )
+    report = planning.plan_curve(example, options, store=store)
+    errors = [size.value.value for size in report.sizes]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 1.5 * errors[-1]
+    # One run of three sizes is no ground for a forecast, and it is said.
+    assert "Three sizes for three parameters" in report.words
+    assert any("Nothing tells how far runs scatter" in doubt for doubt in report.doubts)
+    assert report.outlooks[0].forecast.error.low is None
+    assert (report.outlooks[1].bill.dollars or 0) > 5 * (report.sizes[-1].bill.dollars or 1)

@@ -46,7 +46,9 @@ def chosen(runs: Mapping[int, Run], metric: Metric, items: Sequence[Item]) -> Ch
     at = int(means[1:].argmax()) + 1
     best, gained = numbers[at], float(means[at] - means[0])
     if gained <= 0:
-        return _auto(0, None, None, f"Keep auto: none of {len(runs) - 1} other trials was better.")
+        return _auto(
+            0, None, None, f"Keep auto: no other trial was better ({len(runs) - 1} tried)."
+        )
     random = np.random.default_rng(_SEED)
     p_value = best_of_many(scores[0].tolist(), scores[1:].tolist(), random, groups=groups)
     gaps = (scores[at] - scores[0]).tolist()

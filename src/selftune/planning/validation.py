@@ -49,9 +49,7 @@ class HeldOut(NamedTuple):
 
     def own_answers(self) -> tuple[dict[str, Any], Metric, str]:
         """Return a grader that needs only the rows' own answers, its metric, and why."""
-        answers = [str(item.item["reference"]) for item in self.plain_items]
-        rows = [{"messages": [{"role": "assistant", "content": text}]} for text in answers]
-        if labels(rows) is not None:
+        if labels(self.training) is not None:
             return _SAME, "accuracy", "an answer passes when it is the row's own"
         return _ALIKE, "score", "an answer counts by how much of the row's own it says (ROUGE-L)"
 
