@@ -270,7 +270,7 @@ def _fail(store: Store, lease: Lease, failure: SelftuneError) -> None:
 
 
 def _give_up(store: Store, lease: Lease, code: str, what: str) -> None:
-    message = f"{what}. See logs/{lease.job_id}.log in the home folder; its checkpoints are kept."
+    message = f"{what}. See logs/{lease.job_id}.log in the home folder; what it had made is kept."
     _fail(store, lease, JobFailed(message, code=code))
     forget_run(store, lease.job_id)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selftune.core import plugins
+from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.records import File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
@@ -135,8 +136,7 @@ def prove(
         name=spec.name,
         items=prepared.items,
         arms=tuple(
-            Arm(name=name, model=model, sampling=sampling, rates=FREE)
-            for name, model in models
+            Arm(name=name, model=model, sampling=sampling, rates=FREE) for name, model in models
         ),
         evaluation=evaluation,
         facts=_facts(spec, prepared, job, trained),
@@ -200,7 +200,10 @@ def run_eval(store: Store, job: Job, lease: Lease) -> None:
     from selftune.models.endpoints import load_endpoints
 
     caller = default_identity(store).model_copy(update={"project_id": job.project_id})
-    endpoints = load_endpoints(store.root)
+    try:
+        endpoints = load_endpoints(store.root)
+    except InvalidInput as error:  # the caller cannot mend it, and is not told where the server is
+        raise JobFailed(error.message.replace(str(store.root), "the home folder")) from error
     # A server asks nobody that its owner has not named, whatever keys are in its environment.
     backing = replace(Home(store.settings, store, caller).backing(LIMITS), place=endpoints.find)
     carry_out(store, lease, backing)

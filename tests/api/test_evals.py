@@ -19,9 +19,9 @@ from tests.api.evals_asking import (
 from tests.conftest import OpenStore, stored_file
 from tests.wire.test_openapi_hostile import asked, assert_refused
 
-from selftune.core.records import Identity
+from selftune.core.records import Identity, JobStatus
 from selftune.evaluate.sources.create import EvalRequest, NewCriterion, create_eval
-from selftune.jobs.queue import claim
+from selftune.jobs.queue import claim, fenced, move
 from selftune.store.accounts import DEFAULT_PROJECT, create_project
 from selftune.store.creations import Creation
 from selftune.store.files import save_file
@@ -285,6 +285,21 @@ def test_a_run_is_canceled_on_both_paths_and_canceling_again_changes_nothing(
     assert (told["type"], told["data"]) == ("eval.run.canceled", {"id": run["id"]})
     assert claim_delivery(any_store, for_seconds=60) is None
     assert claim(any_store, "somebody") is None
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed"])
+def test_the_end_of_a_run_is_announced(any_store: Store, status: JobStatus) -> None:
+    add_endpoint(any_store, DEFAULT_PROJECT, "http://127.0.0.1:1/")
+    run = new_run(any_store, new_eval(any_store))
+    claimed = claim(any_store, "somebody")
+    assert claimed is not None
+    for step in ("running", status):
+        with fenced(any_store, claimed[1]) as (connection, job):
+            move(any_store, connection, job, step)
+    delivery = claim_delivery(any_store, for_seconds=60)
+    assert delivery is not None
+    told = json.loads(delivery.body)
+    assert (told["type"], told["data"]) == (f"eval.run.{status}", {"id": run["id"]})
 
 
 def test_runs_are_listed_by_status_and_page(any_store: Store) -> None:

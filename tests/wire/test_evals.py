@@ -438,6 +438,19 @@ def test_a_judge_that_nobody_named_is_not_asked_elsewhere(strict: OpenAI) -> Non
     assert "gpt-99" in str(item.results[0].sample["error"])
 
 
+def test_a_broken_file_of_endpoints_fails_runs_and_tells_callers_no_path(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server()
+    strict = OpenAI(base_url=server.base_url, api_key=server.key, _strict_response_validation=True)
+    eval_id = new_eval(strict, SAME)  # the server is up, and would not start with such a file
+    (server.home / "endpoints.toml").write_text("[[endpoint]]\nmodels = 3\n", encoding="utf-8")
+    run = run_of(strict, eval_id, given("Paris"))
+    assert run.status == "failed"
+    assert "endpoints.toml" in run.error.message
+    assert str(server.home) not in run.error.message
+
+
 def test_the_report_follows_the_run(strict: OpenAI) -> None:
     run = run_of(strict, new_eval(strict, SAME, TONE), asking("guesses"), name="the guesser")
     page = httpx.get(run.report_url)

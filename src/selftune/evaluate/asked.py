@@ -17,9 +17,9 @@ _NOTHING_KNOWN = Usage(prompt_tokens=0, completion_tokens=0)
 def asked_of(asked: Asked, endpoint: Endpoint | None, salt: str = "") -> Question:
     """Return a grader's question as a request."""
     body = {"model": asked.model, "messages": list(asked.messages), **asked.sampling}
-    if (
-        endpoint is not None
-    ):  # models of this machine cannot promise a shape: the messages ask for it
+    if endpoint is None:  # models of this machine promise no shape: the messages ask for it too
+        body.setdefault("temperature", 0.0)
+    else:
         shape = {"name": "grade", "strict": True, "schema": asked.answer_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": shape}
     whole = {"body": body, "place": place_of(endpoint), "sample": 0}

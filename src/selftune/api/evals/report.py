@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 router = Router("/evaluations")
 _ITEMS_ON_A_PAGE = 50
+_AFTER_NAME = len("-00000000-0000-4000-8000-000000000000")
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -111,6 +112,7 @@ def _template() -> "Template":
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda value: f"{value:.1%}"
+    environment.filters["name"] = lambda value: value[:-_AFTER_NAME]
     environment.filters["as_json"] = lambda value: json.dumps(value, ensure_ascii=False, indent=1)
     source = files("selftune.api.evals").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source)

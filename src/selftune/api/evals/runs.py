@@ -35,7 +35,6 @@ from selftune.core.errors import InvalidInput, NotFound
 from selftune.evaluate.sources.create import cancel_run, create_run, delete_run
 from selftune.evaluate.sources.data_source import DataSource, FileId, read_data_source
 from selftune.evaluate.sources.sampling import chat_words
-from selftune.models.endpoints import load_endpoints
 from selftune.store.eval_runs import Run, list_runs
 from selftune.store.output_items import list_items
 
@@ -125,7 +124,7 @@ def _check_model(request: Request, source: DataSource) -> None:
     if source.model is None or not source.is_asking:
         return
     parts = context(request)
-    if load_endpoints(parts.store.root).find(source.model) is not None:
+    if parts.relay.find(source.model) is not None:
         return
     try:
         served(parts, identity(request), source.model)

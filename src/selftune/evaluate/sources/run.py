@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from selftune.core.errors import Conflict, JobFailed, NotFound
+from selftune.core.errors import Conflict, JobFailed, NotFound, Unavailable
 from selftune.evaluate.arms import Arm
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.responses import Responses
@@ -74,13 +74,14 @@ def carry_out(store: Store, lease: Lease, backing: Backing) -> None:
             graders=tuple(each.grader for each in made.criteria),
             limits=LIMITS,
         )
-        run_evaluation(
-            task,
-            backing,
-            responses,
-            lambda result: recorder.take(result, source),
-            lambda progress: recorder.keep(),
-        )
+        with _space():
+            run_evaluation(
+                task,
+                backing,
+                responses,
+                lambda result: recorder.take(result, source),
+                lambda progress: recorder.keep(),
+            )
     recorder.keep(all_of_them=True)
     _end(store, lease)
 
@@ -169,6 +170,19 @@ def _responses(store: Store, run: Run) -> Iterator[Responses]:
         yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def _space() -> Iterator[None]:
+    """Say it in words for callers when the log of answers found the disk full."""
+    try:
+        yield
+    except Unavailable as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise JobFailed(
+            "The server's disk is full. Free space, then create the run again.", code="disk_full"
+        ) from error
 
 
 def _patiently(opening: Callable[[], Responses]) -> Responses:
