@@ -175,6 +175,12 @@ def test_answers_in_the_data_are_graded_without_a_model(home: Home, tmp_path: Pa
     [
         ([], {}, "no rows"),
         ([{"kind": "x"}], {}, "word"),
+        ([{"word": "a", "kind": "x"}, {"kind": "x"}], {}, "Test row 2: .*word"),
+        ([{"word": "a", "kind": "x"}], {"prompt =": 'weight = "kind"\nprompt ='}, "'x' points"),
+        ([{"word": "a", "kind": -1}], {"prompt =": 'weight = "kind"\nprompt ='}, "from 0 on"),
+        ([{"word": "a", "kind": "inf"}], {"prompt =": 'weight = "kind"\nprompt ='}, "from 0 on"),
+        ([{"kind": "x", "messages": ["text"]}], {}, "Test row 1: each of 'messages'"),
+        ([{"kind": "x", "messages": []}], {}, "without a question"),
         ([{"word": "a"}], {}, "no field 'kind'"),
         (["text"], {}, "line 1"),
         ([{"word": "a", "kind": "x"}], {"items.jsonl": "nowhere.jsonl"}, "nowhere.jsonl"),

@@ -1,5 +1,6 @@
 """Test rows -> items to ask: chats without their answer, or fields with a prompt template."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -73,11 +74,14 @@ def _distinct(items: Iterator[Item], section: EvaluationSection) -> Iterator[Ite
 
 def _asked(index: int, row: Row, section: EvaluationSection, system: Sequence[Row]) -> Item:
     if isinstance(row.get("messages"), list):
-        return _made(index, *_chat(row), section)
+        return _made(index, *_chat(row, index), section)
     fields = _fields(row)
     if section.prompt is None:
         raise InvalidInput(f"Test row {index} is not a chat: say in evaluation.prompt what to ask.")
-    prompt = {"role": "user", "content": fill(section.prompt, fields)}
+    try:
+        prompt = {"role": "user", "content": fill(section.prompt, fields)}
+    except InvalidInput as error:
+        raise InvalidInput(f"Test row {index}: {error.message}") from error
     return _made(index, fields, (*system, prompt), section)
 
 
@@ -105,9 +109,21 @@ def _made(index: int, fields: Row, messages: tuple[Row, ...], section: Evaluatio
         item=fields,
         messages=messages,
         category=None if category is None else str(category),
-        weight=1.0 if weight is None else float(weight),
+        weight=1.0 if weight is None else _points(weight, index),
         group=None if group is None else str(group),
     )
+
+
+def _points(weight: Any, index: int) -> float:
+    try:
+        points = float(weight)
+    except (TypeError, ValueError):
+        points = math.nan
+    if not 0 <= points < math.inf:
+        raise InvalidInput(
+            f"Test row {index} is worth {weight!r} points: the weight must be a number from 0 on."
+        )
+    return points
 
 
 def item_id(fields: Row, messages: Sequence[Row]) -> str:
@@ -115,12 +131,18 @@ def item_id(fields: Row, messages: Sequence[Row]) -> str:
     return fingerprint([fields, list(messages)])[:_ID_DIGITS]
 
 
-def _chat(row: Row) -> tuple[Row, tuple[Row, ...]]:
+def _chat(row: Row, index: int) -> tuple[Row, tuple[Row, ...]]:
     """Return a chat's fields and its prompt; the last assistant message is the reference."""
     messages = list(row["messages"])
+    if not all(isinstance(message, dict) for message in messages):
+        raise InvalidInput(
+            f"Test row {index}: each of 'messages' must be an object with 'role' and 'content'."
+        )
     reference = ""
     if messages and messages[-1].get("role") == "assistant":
         reference = str(messages.pop().get("content") or "")
+    if not messages:
+        raise InvalidInput(f"Test row {index} is a chat without a question.")
     asked = [str(m.get("content") or "") for m in messages if m.get("role") == "user"]
     others = {name: value for name, value in row.items() if name != "messages"}
     fields = {"reference": reference, "input_text": asked[-1] if asked else "", **others}
