@@ -25,6 +25,8 @@ _LENGTH = {
     "eval_": 32,
     "evalrun_": 32,
     "outputitem_": 32,
+    "batch_": 32,
+    "batch_req_": 32,
     "wh_": 24,
     "org-": 24,
     "proj_": 24,

@@ -26,6 +26,10 @@ from selftune.store.webhooks import publish
 _COLUMNS = [jobs.c[name] for name in Job.model_fields if name != "metadata"]
 EVAL_RUN = "eval.run"
 """Kind of the jobs that are runs of evals."""
+BATCH = "batch"
+"""Kind of the jobs that are batches."""
+EXPIRED = "expired"
+"""In a batch's state when its time was over before its requests were answered."""
 _BATCH = 500
 _NO_LEASE: dict[str, Any] = {"lease_token": None, "lease_owner": None, "lease_expires_at": None}
 
@@ -133,6 +137,17 @@ def cancel_job(store: Store, project_id: str, job_id: str) -> Job:
         event = NewEvent(key="cancelled", message="The job was cancelled", level="warn")
         append_events(store, connection, job.id, (event,))
         return move(store, connection, job, "cancelled")
+
+
+def held_job(connection: Connection, job_id: str) -> Job:
+    """Return a job, and keep its row for the rest of the transaction."""
+    return _get(connection, job_id, None, hold=True)
+
+
+def cancel_unless_owned(store: Store, connection: Connection, job: Job) -> None:
+    """End a job of the transaction that holds it, unless a worker has it."""
+    if not _has_owner(store, connection, job.id):
+        move(store, connection, job, "cancelled")
 
 
 def request_pause(store: Store, project_id: str, job_id: str) -> Job:
@@ -301,6 +316,9 @@ def move(
 
 def _announced(job: Job, status: JobStatus) -> str:
     """Return the type of an end's event; OpenAI writes the end of an eval's run with one l."""
+    if job.kind == BATCH:
+        done = EXPIRED if job.state.get(EXPIRED) else "completed"
+        return f"{BATCH}.{done if status == 'succeeded' else status}"
     if job.kind == EVAL_RUN:
         return f"{EVAL_RUN}.{'canceled' if status == 'cancelled' else status}"
     return f"{job.kind}.job.{status}"

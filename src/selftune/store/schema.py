@@ -259,6 +259,30 @@ eval_output_items = Table(
     Index("output_items_by_status", "run_id", "status", "position"),
 )
 
+batches = Table(
+    "batches",
+    metadata,
+    _position(),
+    Column("id", ForeignKey("jobs.id"), nullable=False, unique=True),
+    Column("endpoint", String(64), nullable=False),
+    Column("model", String(300)),
+    Column("input_file_id", Text, nullable=False),
+    Column("completion_window", String(16), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("output_seconds", Integer),
+    Column("in_progress_at", BigInteger),
+    Column("finalizing_at", BigInteger),
+    Column("expired_at", BigInteger),
+    Column("cancelling_at", BigInteger),
+    Column("total", Integer, nullable=False),
+    Column("completed", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("usage", Text, nullable=False),
+    Column("errors", Text, nullable=False),
+    Column("output_file_id", String(64)),
+    Column("error_file_id", String(64)),
+)
+
 webhook_endpoints = Table(
     "webhook_endpoints",
     metadata,
