@@ -19,6 +19,12 @@ from selftune.store.store import Store, open_store
 OpenStore = Callable[..., Store]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: what is left at the end is shared evenly."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def teaching_server() -> Iterator[Teacher]:
     with teaching() as running:

@@ -354,7 +354,7 @@ def test_a_command_without_its_numbers_is_refused_in_words(tmp_path: Path) -> No
 def test_the_embedded_model_learns_prices_from_more_rows(store: Store) -> None:
     example = Path(__file__).parents[2] / "examples" / "prices" / "run.toml"
     options = planning.CurveOptions(
-        sizes=(20, 80, 320), seeds=1, metric="error", target=10.0, priced_as="gpt-4o-mini"
+        sizes=(20, 60, 180), seeds=1, metric="error", target=10.0, priced_as="gpt-4o-mini"
     )
     report = planning.plan_curve(example, options, store=store)
     errors = [size.value.value for size in report.sizes]

@@ -47,7 +47,7 @@ def test_a_run_from_python_prints_where_its_report_is(tmp_path: Path) -> None:
     environment = child_environment(load_settings(home=tmp_path / "home"))
     printed = run("02_run_from_python.py", environment, tmp_path)
     assert "The job has successfully completed" in [line.strip() for line in printed]
-    assert any("The tuned model is better than the base" in line for line in printed)
+    assert any("'tuned' is better than 'base'" in line for line in printed)
     report = Path(printed[-1].removeprefix("report: "))
     assert report.is_relative_to(tmp_path)
     assert "persona" in report.read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ def demo(home: Path) -> str:
 
 
 def test_the_demo_compares_and_names_report_and_model(demo: str, home: Path) -> None:
-    assert "The tuned model is better than the base" in demo
+    assert "'tuned' is better than 'base'" in demo
     (report,) = [line.split()[1] for line in demo.splitlines() if line.startswith("report ")]
     assert Path(report).is_relative_to(home)
     assert "ft:gpt-4o-mini-2024-07-18:selftune:intents:" in demo
