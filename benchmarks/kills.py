@@ -373,6 +373,8 @@ def _nameless(message: str) -> str:
 
 
 def _role(command: list[bytes]) -> str:
+    if b"selftune.batching" in command:
+        return "child"
     if b"selftune.worker" in command:
         return "child" if b"run" in command else "worker"
     return "server" if b"selftune" in command else "serving"

@@ -3,16 +3,22 @@
 from starlette.applications import Starlette
 
 from selftune.api.app import create_app
+from selftune.core.records import Identity
 from selftune.serve.address import socket_path
 from selftune.serve.client import ServingClient
 from selftune.store.store import Store
 
 
-def application(store: Store, *, without_keys: bool = False) -> Starlette:
-    """Return the application for a home folder whose serving process listens beside it."""
+def application(
+    store: Store, *, without_keys: bool = False, caller: Identity | None = None
+) -> Starlette:
+    """Return the application for a home folder whose serving process listens beside it.
+
+    Where there is a `caller`, every request is theirs.
+    """
     serving = ServingClient(
         socket_path(store.folder("run")),
         wait_seconds=store.settings.serving_wait_seconds,
         most_waiting=store.settings.serving_queue,
     )
-    return create_app(store, serving, without_keys=without_keys)
+    return create_app(store, serving, without_keys=without_keys, caller=caller)

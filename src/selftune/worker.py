@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Literal
 
@@ -32,6 +32,7 @@ from selftune.core.settings import child_environment, load_settings
 from selftune.jobs import processes
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import (
+    BATCH,
     EVAL_RUN,
     Lease,
     add_seconds,
@@ -54,6 +55,8 @@ from selftune.store.uploads import expire_uploads
 from selftune.train.create import KIND
 from selftune.train.leftovers import forget_run, remove_leftovers, scratch_folder
 
+Verb = Callable[[Store, Job, Lease], None]
+"""Carries out a job of one kind."""
 Ending = Literal["ended", "lost", "paused", "stopped", "too long"]
 """Why a worker no longer watches a child."""
 MAX_ATTEMPTS = 10
@@ -66,10 +69,12 @@ _POLL_SECONDS = 0.05
 _HEARTBEAT_SECONDS = 1.0
 _COURIER_SECONDS = 1.0
 _HOUSEKEEPING_SECONDS = 600.0
-_VERBS: dict[str, Callable[[Store, Job, Lease], None]] = {
+_VERBS: dict[str, Verb] = {
     KIND: workflow.finetune,
     EVAL_RUN: workflow.run_eval,
 }
+_PROGRAMS = {BATCH: "selftune.batching"}
+"""Children that are programs of their own: they stand above the worker."""
 _log = logging.getLogger("selftune.worker")
 
 
@@ -145,7 +150,7 @@ def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None
         return _give_up(store, lease, "crashed", what)
     log_path = store.folder("logs") / f"{job.id}.log"
     with log_path.open("ab") as log:
-        child = _start(store, lease, log)
+        child = _start(store, job, lease, log)
         try:
             ending = _watch(store, job, lease, child, stop)
         finally:
@@ -158,11 +163,12 @@ def _attend(store: Store, job: Job, lease: Lease, stop: threading.Event) -> None
     return None
 
 
-def _start(store: Store, lease: Lease, log: IO[bytes]) -> processes.Child:
+def _start(store: Store, job: Job, lease: Lease, log: IO[bytes]) -> processes.Child:
     environment = child_environment(store.settings)
     environment["TMPDIR"] = str(scratch_folder(store, lease.job_id))  # removed with the job
     arguments = ("run", lease.job_id, lease.token)
-    return processes.start("selftune.worker", *arguments, environment=environment, log=log)
+    program = _PROGRAMS.get(job.kind, "selftune.worker")
+    return processes.start(program, *arguments, environment=environment, log=log)
 
 
 def _watch(
@@ -217,13 +223,13 @@ def _settle(store: Store, lease: Lease, ending: Ending, returncode: int) -> None
         release(store, lease, crashed=True)
 
 
-def run_child(store: Store, job_id: str, token: str) -> int:
+def run_child(store: Store, job_id: str, token: str, verbs: Mapping[str, Verb] = _VERBS) -> int:
     """Be the child: carry the job out and store how it ended; return the exit status."""
     lease = Lease(job_id=job_id, token=token)
     with contextlib.suppress(Cancelled, LeaseLost):
         try:
             with fenced(store, lease) as (_, job):
-                verb = _VERBS[job.kind]
+                verb = verbs[job.kind]
             verb(store, job, lease)
         except Paused:
             _pause(store, lease, "The job was paused")
@@ -241,10 +247,10 @@ def run_child(store: Store, job_id: str, token: str) -> int:
 def _wait_for_space(store: Store, lease: Lease) -> None:
     """Pause a job that found the disk full, so that its checkpoints are there when it is not.
 
-    A run of an eval has no checkpoints, and nobody could resume it.
+    A run of an eval or a batch has no checkpoints, and nobody could resume it.
     """
     with fenced(store, lease) as (_, job):
-        is_running = job.status in ("running", "pausing") and job.kind != EVAL_RUN
+        is_running = job.status in ("running", "pausing") and job.kind == KIND
     text = "The server's disk is full. Free space, then "
     if is_running:
         _pause(store, lease, text + "resume the job: it goes on from its last checkpoint")
@@ -275,8 +281,8 @@ def _give_up(store: Store, lease: Lease, code: str, what: str) -> None:
     forget_run(store, lease.job_id)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the worker, or with `run JOB TOKEN` the child."""
+def main(arguments: list[str] | None = None, verbs: Mapping[str, Verb] = _VERBS) -> int:
+    """Run the worker, or with `run JOB TOKEN` the child, which knows these verbs."""
     parser = argparse.ArgumentParser(prog="selftune-worker")
     commands = parser.add_subparsers(dest="command")
     run = commands.add_parser("run")
@@ -288,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Unseeded ids: seeded ones would repeat those of the server
     store = open_store(load_settings(), ids=IdSource())
     if parsed.command == "run":
-        return run_child(store, parsed.job_id, parsed.token)
+        return run_child(store, parsed.job_id, parsed.token, verbs)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

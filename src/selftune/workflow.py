@@ -41,6 +41,7 @@ from selftune.train.run import JobRun
 
 if TYPE_CHECKING:
     from selftune.data.validate import Accepted
+    from selftune.serve.batches.run import Ask
 
 __all__ = [
     "FinetuneRequest",
@@ -49,6 +50,7 @@ __all__ = [
     "finetune",
     "prepare",
     "prove",
+    "run_batch",
     "run_eval",
     "start",
 ]
@@ -207,6 +209,20 @@ def run_eval(store: Store, job: Job, lease: Lease) -> None:
     # A server asks nobody that its owner has not named, whatever keys are in its environment.
     backing = replace(Home(store.settings, store, caller).backing(LIMITS), place=endpoints.find)
     carry_out(store, lease, backing)
+
+
+def run_batch(store: Store, job: Job, lease: Lease, ask: "Ask") -> None:
+    """Carry one batch from where it stands to its end; `ask` answers one request.
+
+    Raises:
+        SelftuneError: its files cannot be stored.
+        Interrupted: the batch belongs to another worker now.
+
+    """
+    # Here, not above: the server reads this module and runs no batches.
+    from selftune.serve.batches.run import carry_out
+
+    carry_out(store, lease, ask)
 
 
 def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":

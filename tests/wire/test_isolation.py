@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import httpx
@@ -68,6 +69,31 @@ def test_another_project_sees_no_stored_chat(server: Server, stranger: OpenAI) -
     with pytest.raises(OpenAIError, match="no stored completion"):
         stranger.chat.completions.list(after=chat.id)
     assert owner.chat.completions.retrieve(chat.id).to_dict()["metadata"] == {}
+
+
+def test_another_project_sees_no_batch(server: Server, stranger: OpenAI) -> None:
+    owner = OpenAI(base_url=server.base_url, api_key=server.key)
+    file = owner.files.create(file=("a.jsonl", b"{}"), purpose="batch")
+    batch = owner.batches.create(
+        input_file_id=file.id, endpoint="/v1/responses", completion_window="24h"
+    )
+    looks: tuple[Callable[[], object], ...] = (
+        lambda: stranger.batches.retrieve(batch.id),
+        lambda: stranger.batches.cancel(batch.id),
+    )
+    for look in looks:
+        with pytest.raises(NotFoundError):
+            look()
+    assert list(stranger.batches.list()) == []
+    with pytest.raises(BadRequestError, match="No batch found"):
+        stranger.batches.list(after=batch.id)
+    stolen = stranger.batches.create(
+        input_file_id=file.id, endpoint="/v1/responses", completion_window="24h"
+    )
+    while (stolen := stranger.batches.retrieve(stolen.id)).status == "validating":
+        time.sleep(0.05)
+    assert stolen.status == "failed"
+    assert "Cannot find file" in stolen.model_dump_json()
 
 
 def test_another_project_sees_no_response(server: Server, stranger: OpenAI) -> None:

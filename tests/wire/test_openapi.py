@@ -3,6 +3,7 @@
 The last test counts which operations the others exercised: run this file as a whole.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -89,12 +90,14 @@ def create(api: httpx.Client, **body: Any) -> Any:
     return got(api.post(JOBS, json={"model": "selftune/fake"} | body))
 
 
-def until(api: httpx.Client, job: dict[str, Any], *statuses: str) -> dict[str, Any]:
+def until(
+    api: httpx.Client, job: dict[str, Any], *statuses: str, where: str = JOBS
+) -> dict[str, Any]:
     deadline = time.monotonic() + 60
     while job["status"] not in statuses:
         assert time.monotonic() < deadline, job
         time.sleep(0.05)
-        job = got(api.get(f"{JOBS}/{job['id']}"))
+        job = got(api.get(f"{where}/{job['id']}"))
     return job
 
 
@@ -294,6 +297,34 @@ def test_evals(api: httpx.Client) -> None:
     got(api.delete(path))
 
 
+def batch_of(api: httpx.Client, content: bytes) -> dict[str, Any]:
+    file = upload(api, content, "batch")
+    where = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    return {"input_file_id": file["id"]} | where
+
+
+def test_batches(api: httpx.Client) -> None:
+    url = "/v1/chat/completions"
+    lines = [
+        {"custom_id": str(n), "method": "POST", "url": url, "body": CHAT | {"model": model}}
+        for n, model in enumerate(("selftune/fake", "selftune/fake", "nope"))
+    ]
+    ended = []
+    for some in (lines[:2], lines[2:], lines):
+        content = "\n".join(json.dumps(line) for line in some).encode()
+        made = got(api.post("batches", json=batch_of(api, content) | {"metadata": {"a": "b"}}))
+        ended.append(until(api, made, "completed", "failed", where="batches"))
+        got(api.post(f"batches/{made['id']}/cancel"), 409)
+    assert [batch["status"] for batch in ended] == ["completed", "completed", "failed"]
+    assert ended[2]["errors"]["data"][0]["line"] == 3
+    listed = got(api.get("batches", params={"limit": 2}))
+    assert listed["data"] == [ended[2], ended[1]]
+    assert listed["has_more"]
+    running = got(api.post("batches", json=batch_of(api, b"{}")))
+    canceled = api.post(f"batches/{running['id']}/cancel")
+    assert canceled.status_code == 409 or got(canceled)["status"] in ("cancelling", "cancelled")
+
+
 def until_over(api: httpx.Client, path: str) -> Any:
     deadline = time.monotonic() + 60
     while (run := got(api.get(path)))["status"] in ("queued", "in_progress"):
@@ -400,6 +431,10 @@ def test_graders(api: httpx.Client, reference: str) -> None:
         ("POST", "evals/nope/runs", {"data_source": {}}, 404),
         ("GET", "evals/nope/runs/nope", None, 404),
         ("DELETE", "evals/nope", None, 404),
+        ("GET", "batches/nope", None, 404),
+        ("GET", "batches?after=nope", None, 400),
+        ("POST", "batches", {"endpoint": "/v1/files"}, 400),
+        ("POST", "batches/nope/cancel", None, 404),
         ("POST", "completions", {"model": "nope"}, 404),
         ("POST", "embeddings", {"model": "selftune/fake", "input": ""}, 400),
         ("POST", "embeddings", {"model": "nope", "input": "a"}, 404),

@@ -32,6 +32,7 @@ SDK_FILES = (
     "chat/completions",
     "test_responses.py",
     "responses/test_input_items.py",
+    "test_batches.py",
     "test_evals.py",
     "evals",
 )

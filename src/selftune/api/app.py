@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from selftune.api import errors
 from selftune.api.auth import Authenticator
+from selftune.api.batches import routes as batches
 from selftune.api.chat import routes as chat
 from selftune.api.completions import routes as completions
 from selftune.api.context import Context, answer
@@ -25,8 +26,10 @@ from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
 from selftune.api.responses import routes as responses
 from selftune.api.uploads import routes as uploads
+from selftune.core.records import Identity
 from selftune.models.relay import Relay
 from selftune.serve.client import ServingClient
+from selftune.store.accounts import default_identity
 from selftune.store.store import Store
 
 ROUTERS = (
@@ -42,11 +45,18 @@ ROUTERS = (
     responses.router,
     completions.router,
     embeddings.router,
+    batches.router,
 )
 
 
-def create_app(store: Store, serving: ServingClient, *, without_keys: bool = False) -> Starlette:
-    """Return the application."""
+def create_app(
+    store: Store,
+    serving: ServingClient,
+    *,
+    without_keys: bool = False,
+    caller: Identity | None = None,
+) -> Starlette:
+    """Return the application. Where there is a `caller`, every request is theirs."""
     routes = [route for router in ROUTERS for route in router.routes]
     parts = Context(store, serving, Relay(store.root))
 
@@ -60,7 +70,8 @@ def create_app(store: Store, serving: ServingClient, *, without_keys: bool = Fal
     app.router.redirect_slashes = False
     app.state.context = parts
     errors.install(app)
-    authenticator = Authenticator(store, is_open=without_keys)
+    everybody = default_identity(store) if without_keys else caller
+    authenticator = Authenticator(store, everybody)
     app.add_middleware(Gate, store=store, authenticator=authenticator)
     return app
 

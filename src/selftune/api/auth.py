@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from selftune.core.errors import AuthenticationFailed
 from selftune.core.records import Identity
-from selftune.store.accounts import default_identity, identify
+from selftune.store.accounts import identify
 from selftune.store.store import Store
 
 REMEMBERED_SECONDS = 10.0
@@ -16,10 +16,11 @@ _MOST_REMEMBERED = 10_000
 class Authenticator:
     """Checks keys, remembering good ones for a moment."""
 
-    def __init__(self, store: Store, *, is_open: bool) -> None:
+    def __init__(self, store: Store, everybody: Identity | None = None) -> None:
+        """Take keys, unless everybody is the same caller."""
         self._store = store
         self._known: dict[str, tuple[float, Identity]] = {}
-        self._open = default_identity(store) if is_open else None
+        self._open = everybody
 
     def identify(self, headers: Iterable[tuple[bytes, bytes]]) -> Identity:
         """Return the caller.

@@ -74,6 +74,19 @@ MISTAKES = (
         _PLAIN,
         _BOTH,
     ),
+    *(
+        Mistake(
+            ("Batch", "properties", name),
+            {"type": "null"},
+            None,
+            "OpenAI answers null for what is not known yet, as the description's own example shows.",
+        )
+        for name in (
+            *("model", "errors", "output_file_id", "error_file_id", "in_progress_at"),
+            *("finalizing_at", "completed_at", "failed_at", "expired_at"),
+            *("cancelling_at", "cancelled_at"),
+        )
+    ),
 )
 
 NEWER = {
