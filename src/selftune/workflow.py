@@ -41,7 +41,7 @@ from selftune.train.run import JobRun
 
 if TYPE_CHECKING:
     from selftune.data.validate import Accepted
-    from selftune.serve.batches.run import Ask
+    from selftune.serve.batches.asking import Ask
 
 __all__ = [
     "FinetuneRequest",

@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.conftest import OpenStore, stored_file
 from selftune.core.errors import Conflict, LeaseLost
 from selftune.core.records import Identity
 from selftune.jobs.queue import Lease, claim
-from selftune.serve.batches import answers, lines, run
+from selftune.serve.batches import answers, asking, lines
 from selftune.serve.batches.answers import Reply
 from selftune.serve.batches.create import BatchRequest, cancel_batch, create_batch, status_of
 from selftune.serve.batches.run import carry_out
@@ -338,7 +337,7 @@ def test_the_end_of_a_batch_is_announced(open_sqlite: OpenStore, end: str) -> No
 def test_a_busy_model_is_asked_again_until_it_answers(
     store: Store, monkeypatch: pytest.MonkeyPatch, busy: int
 ) -> None:
-    monkeypatch.setattr(run, "PAUSES_SECONDS", (0.001,) * 3)
+    monkeypatch.setattr(asking, "PAUSES_SECONDS", (0.001,) * 3)
     batch, lease = started(store, many(1))
     api = Api(busy, busy)
     carry_out(store, lease, api.ask)
@@ -348,7 +347,7 @@ def test_a_busy_model_is_asked_again_until_it_answers(
 def test_a_model_that_stays_away_is_told_as_it_says(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "PAUSES_SECONDS", (0.001,) * 3)
+    monkeypatch.setattr(asking, "PAUSES_SECONDS", (0.001,) * 3)
     batch, lease = started(store, many(1))
     api = Api(*[503] * 10)
     carry_out(store, lease, api.ask)
@@ -359,7 +358,7 @@ def test_a_model_that_stays_away_is_told_as_it_says(
 def test_where_nothing_answers_for_long_nobody_waits(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(asking, "QUIET_SECONDS", 0.0)
     batch, lease = started(store, many(50))
     api = Api(*[503] * 100)
     carry_out(store, lease, api.ask)
@@ -410,16 +409,17 @@ def test_bodies_are_asked_as_they_are_in_the_file(store: Store) -> None:
     assert content(store, batch, "output")[0]["custom_id"] == "😀"
 
 
-def test_a_file_that_is_deleted_while_it_is_asked_stays_until_the_end(
-    store: Store, tmp_path: Path
-) -> None:
-    batch, lease = started(store, many(300))
+def test_a_file_that_is_deleted_before_the_end_is_asked_all_the_same(any_store: Store) -> None:
+    batch, lease = started(any_store, many(300))
     api = Api()
 
-    def delete(count: int) -> None:
+    def die(count: int) -> None:
         if count == 100:
-            delete_file(store, DEFAULT_PROJECT, batch.input_file_id)
+            delete_file(any_store, DEFAULT_PROJECT, batch.input_file_id)
+            raise ZeroDivisionError
 
-    api.on_answer = delete
-    carry_out(store, lease, api.ask)
-    assert now(store, batch).completed == 300
+    api.on_answer = die
+    with pytest.raises(ZeroDivisionError):
+        carry_out(any_store, lease, api.ask)
+    carry_out(any_store, lease, Api().ask)
+    assert now(any_store, batch).completed == 300

@@ -14,7 +14,7 @@ from openai import APIConnectionError
 from openai.types import Batch
 from tests.wire.model_stub import ModelStub, name_models, playing
 
-from selftune.serve.batches.run import AT_ONCE
+from selftune.serve.batches.asking import AT_ONCE
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.slow]
 

@@ -7,8 +7,10 @@ had arrived. A last line that was cut is cut off, and its request asked again.
 import errno
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import orjson
@@ -17,6 +19,8 @@ from selftune.core.errors import Conflict, Unavailable
 from selftune.store.batches import BatchUsage
 
 OUTPUT, ERRORS = "output.jsonl", "errors.jsonl"
+T = TypeVar("T")
+_PAUSE_SECONDS = 0.1
 _SUCCESS = range(200, 300)
 
 
@@ -45,13 +49,12 @@ class Answers:
     """The answers of one batch. One process at a time has them."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the files, making them if need be.
+        """Open the files in a folder that is there, making them if need be.
 
         Raises:
             Conflict: another process has them.
 
         """
-        folder.mkdir(parents=True, exist_ok=True)
         self.paths = folder / OUTPUT, folder / ERRORS
         self.done: set[str] = set()
         """The custom_id of each request that has an answer or is given up."""
@@ -130,6 +133,17 @@ class Answers:
                 raise
         os.ftruncate(file, end)
         raise Unavailable("The server's disk is full.", code="disk_full")
+
+
+def with_space(do: Callable[[], T]) -> T:
+    """Do it, however long the disk is full meanwhile: what was answered is not given up for that."""
+    while True:
+        try:
+            return do()
+        except Unavailable as error:
+            if error.code != "disk_full":
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 _READ = msgspec.json.Decoder(_Line)

@@ -5,37 +5,28 @@ answer.
 """
 
 import asyncio
+import shutil
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from selftune.core.errors import Conflict, NotFound, Unavailable
+from selftune.core.errors import Conflict, NotFound
 from selftune.core.records import File, Job, JobError
 from selftune.jobs.queue import EXPIRED, Lease, fenced, move, reset_attempts, update_state
-from selftune.serve.batches.answers import Answers, Reply
-from selftune.serve.batches.lines import Request, check_lines, requests_of
+from selftune.serve.batches.answers import Answers, with_space
+from selftune.serve.batches.asking import AT_ONCE, Ask, Asking
+from selftune.serve.batches.lines import check_lines, requests_of
 from selftune.store.batches import Batch, LineError, get_batch_in, note_batch
 from selftune.store.blobs import CHUNK_BYTES
 from selftune.store.files import get_file, insert_file
 from selftune.store.store import Store
 
-Ask = Callable[[str, bytes], Awaitable[Reply]]
-"""A path and a body -> what the API answers to them."""
-T = TypeVar("T")
 INPUT, OUTPUT = "batch", "batch_output"
 """Purposes of files."""
-AT_ONCE = 32
-"""Requests on their way: a kill repeats no more than these."""
-PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)
-"""Before each further attempt of a request that finds the model busy or away."""
-QUIET_SECONDS = 600.0
-"""Where nothing at all was answered for so long, nobody waits any longer."""
-_BUSY = (429, 503)
 _TICK_SECONDS = 0.25
 _PATIENCE_SECONDS = 20.0
 _PAUSE_SECONDS = 0.1
@@ -76,17 +67,30 @@ def carry_out(store: Store, lease: Lease, ask: Ask) -> None:
 
 
 def _input(store: Store, batch: Batch) -> Path | LineError:
-    """Return where the requests are, or why they cannot be read."""
-    name = batch.input_file_id
+    """Return where the requests are, or why they cannot be read.
+
+    It is a copy: the file may be deleted before the batch is over.
+    """
+    name, path = batch.input_file_id, _folder(store, batch) / "input.jsonl"
+    if path.exists():
+        return path
     try:
         file = get_file(store, batch.project_id, name)
         if file.purpose == INPUT:
-            return store.blobs.local_path(file.sha256)
+            partial = path.with_suffix(".part")
+            shutil.copyfile(store.blobs.local_path(file.sha256), partial)
+            return partial.replace(path)
     except (NotFound, FileNotFoundError):
         message = f"Cannot find file {name}, or organization does not have access to it."
         return LineError(code="invalid_request", message=message, param="input_file_id")
     message = f"The file {name} has the purpose '{file.purpose}': it must be '{INPUT}'."
     return LineError(code="invalid_request", message=message, param="input_file_id")
+
+
+def _folder(store: Store, batch: Batch) -> Path:
+    folder = store.folder("runs") / batch.id
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _refuse(store: Store, lease: Lease, errors: tuple[LineError, ...]) -> None:
@@ -113,7 +117,7 @@ def _begin(store: Store, lease: Lease, batch: Batch, path: Path) -> bool:
 
 def _answers(store: Store, batch: Batch) -> Answers:
     """Open the answers; a child that was just killed may hold them for a moment."""
-    folder, until = store.folder("runs") / batch.id, time.monotonic() + _PATIENCE_SECONDS
+    folder, until = _folder(store, batch), time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return Answers(folder)
@@ -125,7 +129,7 @@ def _answers(store: Store, batch: Batch) -> Answers:
 
 async def _answer_all(run: Run, ask: Ask) -> None:
     """Ask until every request has its answer, the time is over, or nobody wants to know."""
-    asking = _Asking(run, ask)
+    asking = Asking(run.store, run.batch, requests_of(run.path), run.answers, ask)
     tasks = [asyncio.create_task(asking.work()) for _ in range(AT_ONCE)]
     try:
         while True:
@@ -143,40 +147,10 @@ async def _answer_all(run: Run, ask: Ask) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Asking:
-    """Asks the requests of one batch that have no answer yet."""
-
-    def __init__(self, run: Run, ask: Ask) -> None:
-        self._run, self._ask = run, ask
-        self._requests = requests_of(run.path)
-        self._heard = time.monotonic()
-
-    async def work(self) -> None:
-        """Ask one request after the other, until none is left."""
-        run = self._run
-        for request in self._requests:
-            if request.custom_id not in run.answers.done:
-                reply = await self._patiently(request)
-                name = run.store.ids.new("batch_req_")
-                _with_space(partial(run.answers.add, name, request.custom_id, reply))
-
-    async def _patiently(self, request: Request) -> Reply:
-        """Return an answer; whether the model is busy or away shows only in time."""
-        for pause in PAUSES_SECONDS:
-            reply = await self._ask(self._run.batch.endpoint, bytes(request.body))
-            if reply.status not in _BUSY:
-                self._heard = time.monotonic()
-                return reply
-            if time.monotonic() - self._heard > QUIET_SECONDS:
-                return reply
-            await asyncio.sleep(pause)
-        return await self._ask(self._run.batch.endpoint, bytes(request.body))
-
-
 def _goes_on(run: Run) -> bool:
     """Tell how far the batch has come; return whether to go on with it."""
     run.answers.sync()
-    now = _with_space(partial(_tell, run))
+    now = with_space(partial(_tell, run))
     return now.cancelling_at is None and not _is_over(run)
 
 
@@ -212,7 +186,7 @@ def _end(run: Run) -> None:
         is_cancelled = get_batch_in(connection, job.id).cancelling_at is not None
     is_expired = not is_cancelled and _is_over(run) and _give_up_unanswered(run)
     run.answers.sync()
-    files = _with_space(lambda: [_delivered(run, path) for path in run.answers.paths])
+    files = with_space(lambda: [_delivered(run, path) for path in run.answers.paths])
     with fenced(run.store, run.lease) as (connection, job):
         for name, file in zip(("output_file_id", "error_file_id"), files, strict=True):
             if file is not None:
@@ -243,7 +217,7 @@ def _give_up_unanswered(run: Run) -> bool:
         if request.custom_id not in answers.done:
             found = True
             name = run.store.ids.new("batch_req_")
-            _with_space(partial(answers.give_up, name, request.custom_id, *_EXPIRED))
+            with_space(partial(answers.give_up, name, request.custom_id, *_EXPIRED))
     return found
 
 
@@ -266,14 +240,3 @@ def _delivered(run: Run, path: Path) -> File | None:
         created_at=now,
         expires_at=None if lasts is None else now + lasts,
     )
-
-
-def _with_space(do: Callable[[], T]) -> T:
-    """Do it, however long the disk is full meanwhile: what was answered is not given up for that."""
-    while True:
-        try:
-            return do()
-        except Unavailable as error:
-            if error.code != "disk_full":
-                raise
-            time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,51 @@
+"""Ask the requests of a batch, some at a time, and be patient with a model that is busy or away."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+from selftune.serve.batches.answers import Answers, Reply, with_space
+from selftune.serve.batches.lines import Request
+from selftune.store.batches import Batch
+from selftune.store.store import Store
+
+Ask = Callable[[str, bytes], Awaitable[Reply]]
+"""A path and a body -> what the API answers to them."""
+AT_ONCE = 32
+"""Requests on their way: a kill repeats no more than these."""
+PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)
+"""Before each further attempt of a request that finds the model busy or away."""
+QUIET_SECONDS = 600.0
+"""Where nothing at all was answered for so long, nobody waits any longer."""
+_BUSY = (429, 503)
+
+
+class Asking:
+    """Asks the requests of one batch that have no answer yet; several tasks may `work` at it."""
+
+    def __init__(
+        self, store: Store, batch: Batch, requests: Iterator[Request], answers: Answers, ask: Ask
+    ) -> None:
+        self._ids, self._url = store.ids, batch.endpoint
+        self._requests, self._answers, self._ask = requests, answers, ask
+        self._heard = time.monotonic()
+
+    async def work(self) -> None:
+        """Ask one request after the other, until none is left."""
+        for request in self._requests:
+            if request.custom_id not in self._answers.done:
+                reply = await self._patiently(bytes(request.body))
+                name = self._ids.new("batch_req_")
+                with_space(partial(self._answers.add, name, request.custom_id, reply))
+
+    async def _patiently(self, body: bytes) -> Reply:
+        for pause in PAUSES_SECONDS:
+            reply = await self._ask(self._url, body)
+            if reply.status not in _BUSY:
+                self._heard = time.monotonic()
+                return reply
+            if time.monotonic() - self._heard > QUIET_SECONDS:
+                return reply
+            await asyncio.sleep(pause)
+        return await self._ask(self._url, body)
