@@ -3,15 +3,15 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selftune.core import errors
-from selftune.core.records import Usage
+from selftune.core.records import Scored, Usage
 from selftune.evaluate.arms import Arm
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.items import Item
@@ -19,6 +19,8 @@ from selftune.evaluate.responses import Responses
 from selftune.evaluate.results import Result
 from selftune.evaluate.rounds import Totals
 from selftune.evaluate.runner import run_evaluation
+from selftune.evaluate.scorer import Scorer
+from selftune.evaluate.scorers import string_check
 from selftune.evaluate.task import Backing, Progress, Task
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
@@ -258,6 +260,41 @@ def test_a_judge_that_does_not_answer_makes_no_score(log: Path) -> None:
     assert found.totals.errored == 3
 
 
+def test_a_judge_that_will_never_answer_ends_the_run(log: Path) -> None:
+    def keyless(asked: Question) -> Answer:
+        if asked.body["model"] == "judge":
+            raise errors.AuthenticationFailed("no key for the judge")
+        return echo(asked)
+
+    endpoint = Scripted(keyless)
+    with pytest.raises(errors.AuthenticationFailed, match="for the judge"):
+        run(endpoint, log, items(1000), graders=(JUDGE,))
+    assert len(endpoint.asked) < 1000
+    again = Scripted(echo)
+    found = run(again, log, items(1000), graders=(JUDGE,))
+    assert {r.state for r in found.results} == {"scored"}
+    assert len([q for q in endpoint.asked + again.asked if q.body["model"] == "m"]) == 1000
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_fault_in_a_grader_is_no_wrong_answer_and_ends_nothing(
+    log: Path, monkeypatch: pytest.MonkeyPatch, is_slow: bool
+) -> None:
+    def build(_params: string_check.Params) -> Scorer:
+        def score(item: dict[str, Any], sample: dict[str, Any]) -> Scored:
+            del sample
+            return Scored(status="scored", value=1 / (item["truth"] != "t2"), passed=True)
+
+        return score
+
+    monkeypatch.setattr(string_check, "build", build)
+    monkeypatch.setattr(string_check, "WAITS", is_slow, raising=False)
+    found = run(Scripted(echo), log, items(3))
+    by_index = {r.index: r for r in found.results}
+    assert [by_index[at].state for at in (1, 2, 3)] == ["scored", "errored", "scored"]
+    assert "ZeroDivisionError" in str(by_index[2].scores[0].reason)
+
+
 def test_a_cut_answer_and_a_refusal_are_answers(log: Path) -> None:
     def short(asked: Question) -> Answer:
         status = "cut" if asked.body["messages"][-1]["content"] == "say t1" else "refused"
@@ -285,7 +322,7 @@ def test_a_budget_of_tokens_ends_a_run_before_it_is_passed(log: Path) -> None:
     endpoint = Scripted(echo)
     arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 5}),)
     limits = Limits(budget_tokens=400)
-    with pytest.raises(errors.BudgetSpent, match="larger budget"):
+    with pytest.raises(errors.BudgetSpent, match="a new budget"):
         run(endpoint, log, items(100), arms=arms, limits=limits)
     assert 0 < 15 * len(endpoint.asked) <= 400
     before = len(endpoint.asked)
@@ -301,6 +338,36 @@ def test_a_budget_of_dollars_counts_what_is_on_its_way(log: Path) -> None:
     with pytest.raises(errors.BudgetSpent):
         run(endpoint, log, items(100), arms=arms, limits=Limits(budget_dollars=0.3), rates=rates)
     assert 0 < 0.015 * len(endpoint.asked) <= 0.3
+
+
+def test_a_budget_is_used_though_much_is_set_aside_for_what_is_on_its_way(log: Path) -> None:
+    endpoint = Scripted(echo)  # each answer may have 1,024 tokens, and has 15
+    run(endpoint, log, items(100), limits=Limits(budget_tokens=3000, concurrency=64))
+    assert len(endpoint.asked) == 100
+
+
+def test_an_answer_that_does_not_tell_its_usage_takes_what_was_set_aside(log: Path) -> None:
+    def untold(asked: Question) -> Answer:
+        return echo(asked).model_copy(update={"usage": None})
+
+    rates = Rates(input=1000, output=1000)
+    for number, limits in enumerate((Limits(budget_tokens=400), Limits(budget_dollars=0.4))):
+        endpoint = Scripted(untold)
+        arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 50}),)
+        other = log.with_name(f"{number}.jsonl")
+        with pytest.raises(errors.BudgetSpent):
+            run(endpoint, other, items(100), arms=arms, limits=limits, rates=rates)
+        assert 0 < len(endpoint.asked) <= 8
+
+
+def test_items_that_are_alike_are_one_question(log: Path) -> None:
+    [item] = items(1)
+    alike = tuple(item.model_copy(update={"index": at, "id": f"q{at}"}) for at in range(1, 6))
+    endpoint = Scripted(echo)
+    found = run(endpoint, log, alike)
+    assert len(endpoint.asked) == 1
+    assert sorted((r.index, r.passed) for r in found.results) == [(at, True) for at in range(1, 6)]
+    assert found.totals.reused == 4
 
 
 def test_a_budget_of_dollars_needs_a_price(log: Path) -> None:
@@ -343,6 +410,43 @@ def test_a_fault_of_who_listens_ends_the_run(log: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         run_evaluation(task, backing, responses, full)
     responses.close()
+
+
+def test_a_fault_of_who_watches_ends_the_run(log: Path) -> None:
+    class Slow(Scripted):
+        async def answer(self, asked: Question) -> Answer:
+            await asyncio.sleep(0.01)
+            return await super().answer(asked)
+
+        async def ready(self) -> int:
+            await asyncio.sleep(0.01)
+            return 1
+
+    endpoint, responses = Slow(echo), Responses(log)
+    backing = Backing(open=endpoint.open, place=lambda model: AT)
+
+    def lost(_progress: Progress) -> None:
+        raise errors.LeaseLost("it belongs to another worker now")
+
+    arms = (Arm(name="a", model="m", endpoint=AT),)
+    task = Task(items=lambda: items(100_000), arms=arms, graders=(EXACT,))
+    with closing(responses), pytest.raises(errors.LeaseLost):
+        run_evaluation(task, backing, responses, lambda result: None, lost)
+    assert len(endpoint.asked) < 100_000
+
+
+def test_what_is_on_its_way_arrives_when_items_break(log: Path) -> None:
+    def broken() -> Iterator[Item]:
+        yield from items(4)
+        raise errors.InvalidInput("row 5 is none")
+
+    endpoint, responses = Scripted(echo), Responses(log)
+    backing = Backing(open=endpoint.open, place=lambda model: AT)
+    task = Task(items=broken, arms=(Arm(name="a", model="m", endpoint=AT),), graders=(EXACT,))
+    heard: list[Result] = []
+    with closing(responses), pytest.raises(errors.InvalidInput, match="row 5"):
+        run_evaluation(task, backing, responses, heard.append)
+    assert len(heard) == 4
 
 
 def test_tool_calls_reach_the_graders(log: Path) -> None:

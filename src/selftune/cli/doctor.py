@@ -59,7 +59,7 @@ def _weights() -> str:
 
 def _disk() -> str:
     root = load_settings().root
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(root).free
     if free < _LEAST_FREE_BYTES:
         raise SelftuneError(f"only {free / 1e9:.1f} GB free at {root}: free some space")

@@ -1,6 +1,7 @@
-"""What a run has used so far, of whom, and whether it may go on."""
+"""What a run has used so far, and whether it may go on."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Usage
@@ -16,22 +17,12 @@ _ANSWER_TOKENS = 1024
 """Reserved for an answer without a limit, until longer ones were seen."""
 
 
-@dataclass
-class Used:
-    """What one model has used."""
+class _Amount(NamedTuple):
+    tokens: int
+    dollars: float
 
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
 
-    def add(self, usage: Usage | None) -> None:
-        """Count one answer; what the endpoint does not tell is not counted as tokens."""
-        self.calls += 1
-        if usage is not None:
-            self.prompt_tokens += usage.prompt_tokens
-            self.completion_tokens += usage.completion_tokens
-            self.cached_tokens += usage.cached_tokens
+_NOTHING = _Amount(0, 0.0)
 
 
 @dataclass
@@ -40,12 +31,22 @@ class Meter:
 
     limits: Limits
     rates_of: RatesOf
-    used: dict[str, Used] = field(default_factory=dict)
     dollars: float | None = 0.0
     """None as soon as something was used that has no price."""
-    tokens: int = 0
-    _reserved: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _taken: _Amount = _NOTHING
+    """Of the budget: what was used, and the most that it may be where nobody told."""
+    _reserved: dict[str, _Amount] = field(default_factory=dict)
     _longest: int = _ANSWER_TOKENS
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is anything to stop for."""
+        return self.limits.budget_dollars is not None or self.limits.budget_tokens is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is on its way that may use less than was set aside for it."""
+        return bool(self._reserved)
 
     def allows(self, asked: Question, endpoint: Endpoint | None) -> bool:
         """Return whether a question fits into the budget, and reserve for it.
@@ -54,39 +55,40 @@ class Meter:
             InvalidInput: there is a budget in dollars, and no price.
 
         """
-        if self.limits.budget_dollars is None and self.limits.budget_tokens is None:
-            return True
-        tokens, dollars = self._most(asked, endpoint)
-        on_their_way = self._reserved.values()
-        all_tokens = self.tokens + tokens + sum(each[0] for each in on_their_way)
-        all_dollars = (self.dollars or 0.0) + dollars + sum(each[1] for each in on_their_way)
+        most = self._most(asked, endpoint)
+        together = (self._taken, most, *self._reserved.values())
+        all_tokens, all_dollars = map(sum, zip(*together, strict=True))
         if all_tokens > (self.limits.budget_tokens or all_tokens):
             return False
         if all_dollars > (self.limits.budget_dollars or all_dollars):
             return False
-        self._reserved[asked.key] = tokens, dollars
+        self._reserved[asked.key] = most
         return True
 
     def count(self, asked: Question, endpoint: Endpoint | None, answer: Answer) -> None:
         """Count an answer that was asked for now."""
-        self._reserved.pop(asked.key, None)
+        most = self._reserved.pop(asked.key, _NOTHING)
         model = str(asked.body.get("model"))
-        self.used.setdefault(model, Used()).add(answer.usage)
         if answer.usage is None:
-            self.dollars = self.dollars if answer.status in ("failed", "rejected") else None
+            if answer.status not in ("failed", "rejected"):
+                self.dollars = None
+                self._take(most.tokens, most.dollars)
             return
-        self.tokens += answer.usage.total_tokens
         self._longest = max(self._longest, answer.usage.completion_tokens)
         spent = self._cost(model, endpoint, _request(answer.usage))
         self.dollars = None if spent is None or self.dollars is None else self.dollars + spent
+        self._take(answer.usage.total_tokens, spent or 0.0)
 
-    def _most(self, asked: Question, endpoint: Endpoint | None) -> tuple[int, float]:
+    def _take(self, tokens: int, dollars: float) -> None:
+        self._taken = _Amount(self._taken.tokens + tokens, self._taken.dollars + dollars)
+
+    def _most(self, asked: Question, endpoint: Endpoint | None) -> _Amount:
         """Return the most tokens and dollars that a question is expected to use."""
         body = asked.body
         prompt = len(str(body["messages"]).encode(errors="replace")) // _BYTES_PER_TOKEN
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or self._longest
         if self.limits.budget_dollars is None:
-            return prompt + limit, 0.0
+            return _Amount(prompt + limit, 0.0)
         model = str(body.get("model"))
         request = Request(prompt_tokens=prompt, completion_tokens=limit)
         price = self._cost(model, endpoint, request)
@@ -95,7 +97,7 @@ class Meter:
                 f"There is a budget in dollars and no price of {model!r}: state it in a file of "
                 "prices (SELFTUNE_PRICES), or set a budget in tokens."
             )
-        return prompt + limit, price
+        return _Amount(prompt + limit, price)
 
     def _cost(self, model: str, endpoint: Endpoint | None, request: Request) -> float | None:
         rates = self.rates_of(model, endpoint)

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from selftune.core.errors import Conflict, Unavailable
@@ -18,6 +19,21 @@ _KEY_DIGITS = 64
 _LENGTH_BITS = 32
 _KEPT = ("answered", "refused", "cut", "malformed")
 """What the model did say. That no answer came, or that a request was refused, may change."""
+
+
+_TRIES, _PAUSE_SECONDS = 3, 0.05
+
+
+def is_in_use(path: Path) -> bool:
+    """Return whether a process has the file now."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class Responses:
@@ -33,13 +49,7 @@ class Responses:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._file)
-            raise Conflict(
-                f"Another process runs this eval: {str(path)!r} is in use. Wait for it, or stop it."
-            ) from error
+        self._lock()
         self._places: dict[bytes, int] = {}
         self._end = 0
         self._index()
@@ -70,18 +80,37 @@ class Responses:
         except OSError as error:
             raise self._full(error) from error
         if written < len(line):  # the disk was full in the middle of it
-            self._end += written
+            os.ftruncate(self._file, self._end)
             raise self._full(OSError(errno.ENOSPC, "No space left on device"))
         self._note(answer.key.encode(), self._end, len(line))
         self._end += len(line)
 
     def sync(self) -> None:
-        """Return when everything is on the disk itself: a power cut loses nothing of it."""
-        os.fdatasync(self._file)
+        """Return when everything is on the disk itself: a power cut loses nothing of it.
+
+        Raises:
+            Unavailable: the disk does not take it.
+
+        """
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise self._full(error) from error
 
     def close(self) -> None:
         """Let others have the file."""
         os.close(self._file)
+
+    def _lock(self) -> None:
+        for _ in range(_TRIES):
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # or somebody looks whether it is in use
+                time.sleep(_PAUSE_SECONDS)
+        os.close(self._file)
+        raise Conflict(
+            f"Another process runs this eval: {str(self._path)!r} is in use. Wait for it, or stop it."
+        )
 
     def _index(self) -> None:
         """Find every line; end the last one if it was cut."""

@@ -7,6 +7,7 @@ HOME/evals/NAME/rounds/ID/round.json   what was asked of whom, and how it ended
                           report.html, report.md, report.json
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,13 @@ from pydantic import Field, ValidationError
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Record
 from selftune.evaluate.items import Item
+from selftune.evaluate.responses import is_in_use
 from selftune.models.prices import Rates
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _MOST_NAME = 60
+ENDED = "Its process was ended."
+"""Why a round is stopped that nobody runs any more."""
 
 
 class ArmRecord(Record):
@@ -42,9 +46,9 @@ class Totals(Record):
     """How a round went, over all its models and graders."""
 
     asked: int = 0
-    """Questions that were sent and answered in this run, those of graders too."""
+    """Questions that were sent and answered, those of graders too, in all starts together."""
     reused: int = 0
-    """Answers that an earlier run had paid for."""
+    """Answers that were there when the last start needed them: of earlier starts or rounds."""
     requests: int = 0
     """Requests that were sent, repeated attempts too."""
     unanswered: int = 0
@@ -113,7 +117,7 @@ class RoundFolder:
         return self.path / "results.jsonl"
 
     def read(self) -> Round:
-        """Return the round.
+        """Return the round; one whose process was ended is stopped, whatever it could not write.
 
         Raises:
             NotFound: there is none.
@@ -121,19 +125,25 @@ class RoundFolder:
 
         """
         try:
-            return Round.model_validate_json(self.record.read_bytes())
+            found = Round.model_validate_json(self.record.read_bytes())
         except OSError as error:
             raise NotFound(f"There is no round in {str(self.path)!r}.") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidInput(f"{str(self.record)!r}: {where}: {first['msg']}.") from error
+        if found.status == "running" and not is_in_use(responses_file(self.path.parents[1])):
+            return found.model_copy(update={"status": "stopped", "reason": ENDED})
+        return found
 
     def write(self, found: Round) -> None:
         """Keep the round; a reader sees the old one or the new one, whole."""
         self.path.mkdir(parents=True, exist_ok=True)
         partial = self.record.with_suffix(".partial")
-        partial.write_text(found.model_dump_json(indent=1), encoding="utf-8")
+        with partial.open("wb") as file:
+            file.write(found.model_dump_json(indent=1).encode())
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut leaves an empty file under the name
         partial.replace(self.record)
 
     def read_items(self) -> Iterator[Item]:
@@ -147,6 +157,19 @@ def eval_folder(home: Path, name: str) -> Path:
     """Return the folder of an eval; the name, whatever it is, becomes a safe one."""
     safe = _UNSAFE.sub("-", name.lower()).strip("-")[:_MOST_NAME].strip("-")
     return home / "evals" / (safe or "unnamed")
+
+
+def make_eval_folder(home: Path, name: str) -> Path:
+    """Return the folder of an eval, made for its owner's eyes: questions and answers may be private."""
+    folder = eval_folder(home, name)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def responses_file(folder: Path) -> Path:
+    """Return the log of answers of an eval's folder."""
+    return folder / "responses.jsonl"
 
 
 def list_rounds(folder: Path) -> list[RoundFolder]:

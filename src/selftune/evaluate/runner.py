@@ -14,21 +14,20 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple
 
-from selftune.core.errors import BudgetSpent
+from selftune.core.errors import BudgetSpent, NotFound, SelftuneError
+from selftune.evaluate.answering import Answering
 from selftune.evaluate.arms import Answerer, Arm, question_for
 from selftune.evaluate.asked import asked_of, reply_of, sample_from
 from selftune.evaluate.grading import build_scorer, waits
 from selftune.evaluate.items import Item
 from selftune.evaluate.means import Asked, Means, Reply
-from selftune.evaluate.meter import Meter
 from selftune.evaluate.responses import Responses
 from selftune.evaluate.results import Result, State
 from selftune.evaluate.rounds import Totals
 from selftune.evaluate.scorer import Graded, Scorer, guarded
 from selftune.evaluate.task import GIVEN, Backing, Progress, Task
-from selftune.models.answers import Answer, Question
+from selftune.models.answers import Answer
 from selftune.models.asking import run_loop
-from selftune.models.endpoint import Endpoint
 
 _GRADING_THREADS = 32
 _UNDER_WAY = 1024
@@ -37,10 +36,6 @@ _TELL_SECONDS = 0.2
 _SYNC_SECONDS = 5.0
 _GRACE_SECONDS = 5.0
 """How long answers that are on their way are waited for, when something broke."""
-_SPENT = (
-    "The budget is spent: the next question may cost more than is left. What was answered is kept; "
-    "the same run with a larger budget goes on."
-)
 
 
 def run_evaluation(
@@ -74,8 +69,6 @@ class _Call(NamedTuple):
 @dataclass
 class _Count:
     done: int = 0
-    asked: int = 0
-    reused: int = 0
     states: Counter[State] = field(default_factory=Counter)
 
 
@@ -92,11 +85,10 @@ class _Run:
     ) -> None:
         self._task, self._backing, self._responses = task, backing, responses
         self._on_result, self._on_progress = on_result, on_progress
-        self._meter = Meter(task.limits, backing.rates_of)
         self._count, self._started = _Count(), monotonic()
         self._loop = asyncio.get_running_loop()
-        self._stack, self._opening = AsyncExitStack(), asyncio.Lock()
-        self._answerers: dict[tuple[str, str | None], Answerer] = {}
+        self._stack = AsyncExitStack()
+        self._answering = Answering(backing, task.limits, responses, self._stack)
         self._threads = ThreadPoolExecutor(_GRADING_THREADS, "grading")
         self._quick, self._slow = self._scorers()
         self._room = asyncio.Semaphore(_UNDER_WAY)
@@ -109,6 +101,7 @@ class _Run:
         """Open the models, ask, and wait for the last result."""
         async with self._stack:
             telling = asyncio.create_task(self._tell())
+            telling.add_done_callback(self._check)
             try:
                 await self._finish()
             finally:
@@ -121,20 +114,25 @@ class _Run:
     async def _finish(self) -> None:
         """Plan to the end, or to what ends the run; let what is on its way arrive."""
         self._planner = asyncio.create_task(self._plan())
+        self._planner.add_done_callback(self._check)
         try:
-            await self._planner
-        except asyncio.CancelledError:
-            if self._ending is None:
-                self._planner.cancel()
-                raise
-        patience = _GRACE_SECONDS if self._is_broken() else None
-        while self._running:
-            _, late = await asyncio.wait(self._running, timeout=patience)
-            patience = _GRACE_SECONDS if self._is_broken() else None
-            if late and patience is not None:
-                break
+            await asyncio.wait((self._planner,))
+            await self._arrive()
+        except asyncio.CancelledError as error:  # Ctrl-C
+            self._end(error)
+            await self._arrive()
         if self._ending is not None:
             raise self._ending
+
+    async def _arrive(self) -> None:
+        """Wait for what is on its way; where something broke, not for long."""
+        broken_at: float | None = None
+        while self._running:
+            await asyncio.wait(self._running, timeout=_TELL_SECONDS)
+            if self._is_broken():
+                broken_at = monotonic() if broken_at is None else broken_at
+                if monotonic() - broken_at > _GRACE_SECONDS:
+                    return
 
     def _is_broken(self) -> bool:
         return self._ending is not None and not isinstance(self._ending, BudgetSpent)
@@ -147,7 +145,7 @@ class _Run:
                 room.clear()
             await self._room.acquire()
             if call.arm is not None:
-                answerer = await self._answerer(call.arm.model, call.arm.endpoint)
+                answerer = await self._answering.answerer(call.arm.model, call.arm.endpoint)
                 if not room.get(answerer):
                     room.clear()
                     room[answerer] = await answerer.ready()
@@ -157,11 +155,20 @@ class _Run:
             begun.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        """Make room; an error ends the planning."""
+        """Make room."""
         self._running.discard(task)
         self._room.release()
+        self._check(task)
+
+    def _check(self, task: "asyncio.Task[None]") -> None:
+        """Let a task's error end the run."""
         error = None if task.cancelled() else task.exception()
-        if error is not None and self._ending is None:
+        if error is not None:
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        """Plan nothing more; the first error is told."""
+        if self._ending is None:
             self._ending = error
             if self._planner is not None:
                 self._planner.cancel()
@@ -193,7 +200,7 @@ class _Run:
             result = _given(call.item, sample, scores)
         else:
             asked = question_for(call.arm, call.item, call.sample, self._task.seed)
-            answer, reused = await self._answered(asked, call.arm.endpoint)
+            answer, reused = await self._answering.answer(asked, call.arm.endpoint)
             scores = ()
             if answer.status not in ("failed", "rejected"):
                 scores = await self._graded(call.item, sample_from(answer))
@@ -201,32 +208,6 @@ class _Run:
         self._count.done += 1
         self._count.states[result.state] += 1
         self._on_result(result)
-
-    async def _answered(self, asked: Question, endpoint: Endpoint | None) -> tuple[Answer, bool]:
-        """Return the answer to a question, and whether it was there already."""
-        known = self._responses.get(asked.key)
-        if known is not None:
-            self._count.reused += 1
-            return known, True
-        if not self._meter.allows(asked, endpoint):
-            raise BudgetSpent(_SPENT)
-        answerer = await self._answerer(str(asked.body["model"]), endpoint)
-        answer = await answerer.answer(asked)
-        self._responses.add(answer)
-        self._meter.count(asked, endpoint, answer)
-        self._count.asked += 1
-        return answer, False
-
-    async def _answerer(self, model: str, endpoint: Endpoint | None) -> Answerer:
-        """Return what answers for a model: one for all models of an endpoint."""
-        where = model if endpoint is None else endpoint.api_key_variable
-        key = where, None if endpoint is None else endpoint.base_url or ""
-        if key not in self._answerers:
-            async with self._opening:
-                if key not in self._answerers:
-                    opened = self._backing.open(model, endpoint)
-                    self._answerers[key] = await self._stack.enter_async_context(opened)
-        return self._answerers[key]
 
     async def _graded(self, item: Item, sample: dict[str, Any]) -> tuple[Graded, ...]:
         """Return what each grader says, in their order.
@@ -249,8 +230,15 @@ class _Run:
         return asyncio.run_coroutine_threadsafe(self._ask_judge(asked), self._loop).result()
 
     async def _ask_judge(self, asked: Asked) -> Reply:
-        question = asked_of(asked, self._backing.place(asked.model), self._task.salt)
-        answer, _ = await self._answered(question, self._backing.place(asked.model))
+        endpoint = self._backing.place(asked.model)
+        question = asked_of(asked, endpoint, self._task.salt)
+        try:
+            answer, _ = await self._answering.answer(question, endpoint)
+        except SelftuneError as error:
+            is_unknown_here = endpoint is None and isinstance(error, NotFound)
+            if not is_unknown_here:  # of that, the API's callers read in each item
+                self._end(error)
+            raise
         return reply_of(asked, answer)
 
     async def _tell(self) -> None:
@@ -264,31 +252,21 @@ class _Run:
                 synced = monotonic()
 
     def _progress(self) -> Progress:
-        count, total, seconds = self._count, self._task.calls, monotonic() - self._started
-        left = (
-            None if total is None or not count.done else seconds / count.done * (total - count.done)
-        )
-        return Progress(
-            done=count.done,
-            total=total,
-            unanswered=count.states["unanswered"],
-            errored=count.states["errored"],
-            dollars=self._meter.dollars,
-            seconds=seconds,
-            seconds_left=left,
-        )
+        done, total, totals = self._count.done, self._task.calls, self._totals()
+        left = None if total is None or not done else totals.seconds / done * (total - done)
+        return Progress(done=done, total=total, seconds_left=left, totals=totals)
 
     def _totals(self) -> Totals:
-        count, answerers = self._count, self._answerers.values()
+        answering, states = self._answering, self._count.states
         return Totals(
-            asked=count.asked,
-            reused=count.reused,
-            requests=sum(each.requests for each in answerers),
-            unanswered=count.states["unanswered"],
-            errored=count.states["errored"],
-            dollars=self._meter.dollars,
+            asked=answering.asked,
+            reused=answering.reused,
+            requests=answering.requests,
+            unanswered=states["unanswered"],
+            errored=states["errored"],
+            dollars=answering.dollars,
             seconds=monotonic() - self._started,
-            lag=max((each.lag for each in answerers), default=0.0),
+            lag=answering.lag,
         )
 
 

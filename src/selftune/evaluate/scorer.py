@@ -4,14 +4,16 @@ A scorer's module has `build(params)`. One that asks a model, or makes vectors, 
 `build_with(params, means)`, which `evaluate/grading.py` prefers.
 """
 
+import logging
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, SelftuneError
 from selftune.core.records import Record, Scored, Usage
 from selftune.core.templates import MISSING_VARIABLE
 
+_log = logging.getLogger(__name__)
 Fault = Literal[
     "formula_parse_error",
     "sample_parse_error",
@@ -54,12 +56,20 @@ class Scorer(Protocol):
 
 
 def guarded(scorer: Scorer, item: dict[str, Any], sample: dict[str, Any]) -> Graded:
-    """Score, turning a template or item that cannot be read into `errored`, never into zero."""
+    """Score, turning what cannot be judged into `errored`, never into zero.
+
+    A fault in a scorer is no reason to throw away what all others say, nor what was paid for.
+    """
     try:
         found = scorer(item, sample)
     except InvalidInput as error:
         is_missing = error.code == MISSING_VARIABLE
         return errored(error.message, "invalid_variable_error" if is_missing else "other_error")
+    except SelftuneError as error:
+        return errored(error.message, "other_error")
+    except Exception as error:  # noqa: BLE001 - a scorer may be anybody's
+        _log.debug("a grader failed", exc_info=True)
+        return errored(f"the grader failed: {type(error).__name__}: {error}", "other_error")
     return found if isinstance(found, Graded) else Graded(**found.model_dump())
 
 

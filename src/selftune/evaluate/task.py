@@ -8,6 +8,7 @@ from selftune.evaluate.arms import Arm, Open
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.items import Item
 from selftune.evaluate.means import Embed, no_vectors
+from selftune.evaluate.rounds import Totals
 from selftune.models.endpoint import Endpoint
 from selftune.models.prices import Rates
 
@@ -59,9 +60,6 @@ class Progress(NamedTuple):
     done: int
     total: int | None
     """None is unknown."""
-    unanswered: int
-    errored: int
-    dollars: float | None
-    seconds: float
-    """Since the start of this run."""
     seconds_left: float | None
+    totals: Totals
+    """Since the start of this run."""

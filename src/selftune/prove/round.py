@@ -1,25 +1,29 @@
 """Run a plan and keep it as a round; the same plan again goes on where it was ended."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-from selftune.core.errors import InvalidInput, SelftuneError
+from selftune.core.errors import InvalidInput, SelftuneError, Unavailable
 from selftune.core.ids import IdSource
 from selftune.evaluate.arms import Arm, place_of
 from selftune.evaluate.items import Item
 from selftune.evaluate.responses import Responses
 from selftune.evaluate.results import Result
 from selftune.evaluate.rounds import (
+    ENDED,
     ArmRecord,
     Round,
     RoundFolder,
     Totals,
     eval_folder,
     list_rounds,
+    make_eval_folder,
+    responses_file,
 )
 from selftune.evaluate.task import GIVEN, Progress, Task
 from selftune.prove.home import Home
@@ -38,28 +42,35 @@ def run_round(
     Raises:
         InvalidInput: an item, a grader or a model's name; nothing was asked then.
         Conflict: another process runs this eval.
+        Unavailable: the folder of the eval cannot be written, or the endpoint is down.
         SelftuneError: what ended the run; the round is kept as stopped.
 
     """
     where = eval_folder(home.settings.root, plan.name)
-    responses = Responses(where / "responses.jsonl")
     try:
-        found, folder = _begin(where, plan)
-        arms = tuple(_salted(arm, found) for arm in plan.arms)
-        task = Task(
-            items=folder.read_items,
-            arms=arms,
-            graders=plan.evaluation.graders,
-            total=found.items,
-            samples=plan.evaluation.samples,
-            seed=plan.evaluation.seed,
-            limits=plan.limits,
-            salt=found.id if plan.fresh else "",
-        )
-        _run(home, task, responses, folder, on_progress)
-    finally:
-        responses.close()
+        make_eval_folder(home.settings.root, plan.name)
+        with closing(Responses(responses_file(where))) as responses:
+            found, folder = _begin(where, plan)
+            _run(home, _task(plan, found, folder), responses, folder, on_progress)
+    except OSError as error:
+        raise Unavailable(
+            f"The round cannot be kept in {str(where)!r}: {error.strerror or error}. Mend it, then "
+            "run the same again: every answer so far is kept."
+        ) from error
     return folder
+
+
+def _task(plan: Plan, found: Round, folder: RoundFolder) -> Task:
+    return Task(
+        items=folder.read_items,
+        arms=tuple(_salted(arm, found) for arm in plan.arms),
+        graders=plan.evaluation.graders,
+        total=found.items,
+        samples=plan.evaluation.samples,
+        seed=plan.evaluation.seed,
+        limits=plan.limits,
+        salt=found.id if plan.fresh else "",
+    )
 
 
 def _salted(arm: Arm, found: Round) -> Arm:
@@ -77,46 +88,46 @@ def _run(
 ) -> None:
     from selftune.evaluate.runner import run_evaluation
 
-    found, last = folder.read(), Progress(0, None, 0, 0, None, 0.0, None)
+    found, last = folder.read(), Progress(0, None, None, Totals(dollars=0.0))
 
     def progressed(progress: Progress) -> None:
         nonlocal last
         last = progress
         on_progress(progress)
 
-    with folder.results.open("wb", buffering=_BUFFER) as file:
+    try:
+        with folder.results.open("wb", buffering=_BUFFER) as file:
 
-        def keep(result: Result) -> None:
-            file.write(result.model_dump_json(exclude_defaults=True).encode() + b"\n")
+            def keep(result: Result) -> None:
+                file.write(result.model_dump_json(exclude_defaults=True).encode() + b"\n")
 
-        try:
             totals = run_evaluation(task, home.backing(task.limits), responses, keep, progressed)
-        except BaseException as error:
-            reason = error.message if isinstance(error, SelftuneError) else "It was interrupted."
-            folder.write(_stopped(found, last, reason))
-            raise
-    ended = {"status": "completed", "reason": "", "finished_at": int(time.time())}
-    folder.write(found.model_copy(update=ended | {"totals": _together(found.totals, totals)}))
+    except BaseException as error:
+        stopped = {"status": "stopped", "reason": _reason(error)}
+        with suppress(OSError):  # the disk may be what is full
+            folder.write(_ended(found, stopped, last.totals))
+        raise
+    completed = {"status": "completed", "reason": "", "finished_at": int(time.time())}
+    folder.write(_ended(found, completed, totals))
 
 
-def _stopped(found: Round, last: Progress, reason: str) -> Round:
-    totals = found.totals.model_copy(
-        update={
-            "unanswered": last.unanswered,
-            "errored": last.errored,
-            "dollars": _sum(found.totals.dollars, last.dollars),
-            "seconds": found.totals.seconds + last.seconds,
-        }
-    )
-    return found.model_copy(update={"status": "stopped", "reason": reason, "totals": totals})
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SelftuneError):
+        return error.message
+    if isinstance(error, KeyboardInterrupt):
+        return "It was interrupted."
+    return f"{type(error).__name__}: {error}"
+
+
+def _ended(found: Round, how: dict[str, Any], totals: Totals) -> Round:
+    return found.model_copy(update=how | {"totals": _together(found.totals, totals)})
 
 
 def _together(before: Totals, now: Totals) -> Totals:
-    """Return the totals of all starts of a round; what an earlier start asked was not reused."""
+    """Return the totals of all starts of a round."""
     return now.model_copy(
         update={
             "asked": before.asked + now.asked,
-            "reused": max(0, now.reused - before.asked),
             "requests": before.requests + now.requests,
             "dollars": _sum(before.dollars, now.dollars),
             "seconds": before.seconds + now.seconds,
@@ -131,12 +142,16 @@ def _sum(first: float | None, second: float | None) -> float | None:
 
 def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
     """Write the items down; return the round that goes on, or a new one."""
-    spooled = where / "items.partial"
-    count, digest = _spool(plan.items, spooled)
+    spooled, rounds = where / "items.partial", list_rounds(where)
+    try:
+        count, digest = _spool(plan.items, spooled)
+    except BaseException:
+        spooled.unlink(missing_ok=True)
+        raise
     wanted = Round(
         id=IdSource().new("evalrun_"),
         eval=plan.name,
-        number=len(list_rounds(where)) + 1,
+        number=len(rounds) + 1,
         created_at=int(time.time()),
         arms=tuple(_recorded(arm, plan) for arm in plan.arms) or (ArmRecord(name=GIVEN, model=""),),
         graders=plan.evaluation.graders,
@@ -150,10 +165,13 @@ def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
         totals=Totals(dollars=0.0),
         version=version("selftune"),
     )
-    found = _unfinished(where, wanted) or wanted
+    found = _unfinished(rounds, wanted) or wanted
+    for each in rounds:
+        if (left := each.read()).status == "running":  # we have the log: nobody runs it
+            each.write(left.model_copy(update={"status": "stopped", "reason": ENDED}))
     folder = RoundFolder(where / "rounds" / found.id)
     folder.path.mkdir(parents=True, exist_ok=True)
-    Path(spooled).replace(folder.items)
+    spooled.replace(folder.items)
     folder.write(found.model_copy(update={"status": "running", "reason": ""}))
     return found, folder
 
@@ -165,19 +183,14 @@ def _spool(items: Iterable[Item], path: Path) -> tuple[int, str]:
         for item in items:
             count += 1
             digest.update(item.id.encode(errors="replace") + b"\n")
-            _write(file, item)
+            file.write(item.model_dump_json(exclude_defaults=True).encode() + b"\n")
     if count == 0:
         raise InvalidInput("There is no question to ask: the data has no rows.")
     return count, digest.hexdigest()
 
 
-def _write(file: IO[bytes], item: Item) -> None:
-    file.write(item.model_dump_json(exclude_defaults=True).encode() + b"\n")
-
-
-def _unfinished(where: Path, wanted: Round) -> Round | None:
+def _unfinished(rounds: Sequence[RoundFolder], wanted: Round) -> Round | None:
     """Return the last round, if it asks the same and was not finished."""
-    rounds = list_rounds(where)
     last = rounds[-1].read() if rounds else None
     if last is None or last.status == "completed":
         return None

@@ -164,17 +164,17 @@ def shown_progress() -> Iterator[Callable[["Progress"], None]]:
 
 def words(progress: "Progress") -> str:
     """Return how far a run is."""
-    done, total = progress.done, progress.total
+    done, total, totals = progress.done, progress.total, progress.totals
     parts = [f"{done:,}" if total is None else f"{done:,} of {total:,}"]
     if progress.seconds_left:
         parts.append(f"{_time(progress.seconds_left)} left")
     parts += [
         f"{count:,} {what}"
-        for count, what in ((progress.unanswered, "unanswered"), (progress.errored, "not judged"))
+        for count, what in ((totals.unanswered, "unanswered"), (totals.errored, "not judged"))
         if count
     ]
-    if progress.dollars:
-        parts.append(f"${progress.dollars:.4f}")
+    if totals.dollars:
+        parts.append(f"${totals.dollars:.4f}")
     return " · ".join(parts)
 
 

@@ -18,7 +18,7 @@ from selftune.evaluate.interchange.found import MOST_NAME, Found, FoundEval, Fou
 from selftune.evaluate.interchange.gaps import Gap
 from selftune.evaluate.interchange.untrusted import QUESTIONS
 from selftune.evaluate.items import Item
-from selftune.evaluate.rounds import Round, RoundFolder, Totals, eval_folder
+from selftune.evaluate.rounds import Round, RoundFolder, Totals, eval_folder, make_eval_folder
 
 _ID_DIGITS = 12
 
@@ -100,7 +100,7 @@ def _keep_round(whole: Found, found: FoundRound, home: Path) -> Path:
     """Write a round; its record comes last, so that half a round is none."""
     digest = fingerprint([whole.tool, whole.name, found.key])[:_ID_DIGITS]
     tool = "".join(c if c.isalnum() else "-" for c in whole.tool.lower())
-    folder = RoundFolder(eval_folder(home, whole.name) / "rounds" / f"{tool}-{digest}")
+    folder = RoundFolder(make_eval_folder(home, whole.name) / "rounds" / f"{tool}-{digest}")
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.record.unlink(missing_ok=True)
     _write(folder.items, _records(found.items))
