@@ -75,13 +75,15 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
     """Read a run file's data and split it; nothing is stored yet.
 
     Raises:
-        InvalidInput: a file or a row is not what it must be; names file and row.
+        InvalidInput: a file, a row or a grader is not what it must be; names it.
 
     """
     # Here, not above: the server reads this module and splits nothing.
     from selftune.data.leakage import leakage
     from selftune.data.split import SplitOptions, split
+    from selftune.evaluate.grading import check_graders
 
+    check_graders(spec.evaluation.graders)
     data, evaluation = spec.data, spec.evaluation
     rows = read_rows(located(folder, data.training_file), ReadOptions(limit=data.limit))
     chats = to_chats(rows, data.template)

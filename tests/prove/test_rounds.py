@@ -1,6 +1,9 @@
 """From an eval file to a round: what is asked, what is kept, and what the same command does again."""
 
 import json
+import resource
+import signal
+import stat
 import subprocess
 import sys
 import time
@@ -257,6 +260,113 @@ def test_two_processes_cannot_run_one_eval(home: Home, teacher: Teacher, tmp_pat
 
     folder = run_round(home, replace(plan_of(spec, tmp_path, home), items=items()))
     assert folder.read().status == "completed"
+
+
+COMMAND = (sys.executable, "-m", "selftune", "eval", "run", "eval.toml")
+
+
+def test_a_round_of_a_killed_process_is_stopped(teacher: Teacher, tmp_path: Path) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+    home = Home(load_settings(home=tmp_path / "home"))
+    teacher.delay_seconds = 0.1
+    environment = child_environment(home.settings)
+    with subprocess.Popen(COMMAND, cwd=tmp_path, env=environment) as run:
+        while not teacher.paid:
+            assert run.poll() is None
+            time.sleep(0.005)
+        [killed] = list_rounds(next((tmp_path / "home" / "evals").iterdir()))
+        assert killed.read().status == "running"
+        run.kill()
+    assert (killed.read().status, killed.read().reason) == ("stopped", "Its process was ended.")
+    other = ran(home, with_models(spec, ["wiser"], teacher.url), tmp_path)
+    assert other.path != killed.path
+    assert json.loads(killed.record.read_bytes())["status"] == "stopped"
+
+
+def test_ctrl_c_lets_what_is_on_its_way_arrive(teacher: Teacher, tmp_path: Path) -> None:
+    written(tmp_path, EVAL.format(url=teacher.url))
+    teacher.delay_seconds = 0.2
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+    with subprocess.Popen(COMMAND, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as run:
+        while not teacher.paid:
+            assert run.poll() is None
+            time.sleep(0.005)
+        run.send_signal(signal.SIGINT)
+        _, told = run.communicate()
+    assert run.returncode == 130
+    assert b"Traceback" not in told
+    [folder] = list_rounds(next((tmp_path / "home" / "evals").iterdir()))
+    stopped = folder.read()
+    assert (stopped.status, stopped.reason) == ("stopped", "It was interrupted.")
+    assert stopped.totals.asked == len(results(folder)) == len(teacher.requests) < 20
+    assert subprocess.run(COMMAND, cwd=tmp_path, env=environment, check=False).returncode == 0
+    assert len(teacher.requests) == 20
+    assert (folder.read().totals.asked, folder.read().status) == (20, "completed")
+
+
+@pytest.mark.parametrize("most_bytes", [1_000, 6_000])
+def test_a_full_disk_is_said_in_words_and_loses_nothing(
+    teacher: Teacher, tmp_path: Path, most_bytes: int
+) -> None:
+    written(tmp_path, EVAL.format(url=teacher.url))
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+    full = subprocess.run(
+        COMMAND,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
+    )
+    assert full.returncode == 3
+    assert "Traceback" not in full.stderr
+    assert "run the same again" in full.stderr.replace("\n", " ")
+    [folder] = (tmp_path / "home" / "evals").iterdir()
+    assert not list(folder.glob("*.partial"))
+    assert {each.read().status for each in list_rounds(folder)} <= {"stopped"}
+    kept = len((folder / "responses.jsonl").read_bytes().splitlines())
+    asked = len(teacher.requests)
+    assert subprocess.run(COMMAND, cwd=tmp_path, env=environment, check=False).returncode == 0
+    assert len(teacher.requests) == asked + 20 - kept
+
+
+def test_questions_and_answers_are_for_their_owner_alone(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    folder = ran(home, written(tmp_path, EVAL.format(url=teacher.url)), tmp_path)
+    for private in (home.settings.root, folder.path.parents[1]):
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+
+
+def test_a_question_is_not_asked_of_a_model_that_was_shown_its_answer(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    chat = [{"role": "user", "content": "Say w3"}, {"role": "assistant", "content": "w3"}]
+    (tmp_path / "shown.jsonl").write_text(json.dumps({"messages": chat}), encoding="utf-8")
+    text = EVAL.replace('model = "wise"', 'model = "wise"\nexamples = "shown.jsonl"')
+    with pytest.raises(errors.InvalidInput, match="Test row 4 is among the examples of 'wise'"):
+        ran(home, written(tmp_path, text.format(url=teacher.url)), tmp_path)
+    assert teacher.requests == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({'operation = "eq"': 'operation = "equal"'}, errors.InvalidInput),
+        ({'model = "wise"\nbase_url = "{url}"': 'model = "ft:none:of:these"'}, errors.NotFound),
+    ],
+)
+def test_what_is_refused_leaves_no_round(
+    home: Home, tmp_path: Path, change: dict[str, str], error: type[Exception]
+) -> None:
+    text = EVAL
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new)
+    with pytest.raises(error):
+        ran(home, written(tmp_path, text.format(url="http://127.0.0.1:9/v1")), tmp_path)
+    assert not (home.settings.root / "evals").exists()
 
 
 def test_a_killed_run_goes_on_and_loses_no_answer(teacher: Teacher, tmp_path: Path) -> None:

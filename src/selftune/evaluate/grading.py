@@ -1,7 +1,7 @@
 """A grader's JSON -> a scorer, for every face and for graders inside graders."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,6 +39,12 @@ def build_scorer(grader: dict[str, Any], means: Means = NO_MEANS) -> Scorer:
     build_with = getattr(plugin, "build_with", None)
     scorer: Scorer = plugin.build(params) if build_with is None else build_with(params, means)
     return scorer
+
+
+def check_graders(graders: Iterable[dict[str, Any]]) -> None:
+    """Raise what `build_scorer` raises, before a model is trained or asked."""
+    for grader in graders:
+        build_scorer(grader)
 
 
 def waits(grader: dict[str, Any]) -> bool:

@@ -18,6 +18,7 @@ from selftune.models.prices import FREE, Prices, Rates, load
 if TYPE_CHECKING:
     from selftune.models.endpoints import Endpoints
     from selftune.models.sampler import Sampler
+    from selftune.serve.resolve import Served
     from selftune.store.store import Store
 
 
@@ -71,6 +72,17 @@ class Home:
             return found
         return Endpoint(model=model)
 
+    def find(self, model: str) -> "Served":
+        """Return a model of this machine.
+
+        Raises:
+            NotFound: there is none of this name.
+
+        """
+        from selftune.serve.resolve import resolve
+
+        return resolve(self.store, self.identity, model)
+
     def rates(self, model: str, endpoint: Endpoint | None) -> Rates | None:
         """Return what a model's tokens cost at an endpoint, or None where nothing is known.
 
@@ -112,9 +124,8 @@ class Home:
 
     def _sampler(self, model: str) -> "Sampler":
         from selftune.serve.loader import load_sampler
-        from selftune.serve.resolve import resolve
 
-        found = resolve(self.store, self.identity, model)
+        found = self.find(model)
         root, threads = self.settings.root, self.settings.threads
         return load_sampler(root, found.engine, found.folder, threads=threads)
 

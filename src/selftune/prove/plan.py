@@ -11,9 +11,10 @@ from selftune.data.read import ReadOptions, read_lines, read_rows, told
 from selftune.data.sources.source import located
 from selftune.evaluate.arms import Arm
 from selftune.evaluate.evalfile import EvalFile, Limits, Model
+from selftune.evaluate.grading import check_graders
 from selftune.evaluate.items import Item, given_items, to_items
 from selftune.models.endpoint import Endpoint
-from selftune.models.messages import SYSTEM_ROLES
+from selftune.models.messages import SYSTEM_ROLES, content_text
 from selftune.prove.home import Home
 
 
@@ -39,10 +40,12 @@ def plan_of(spec: EvalFile, folder: Path, home: Home) -> Plan:
     """Return the plan of an eval file; relative paths begin at `folder`.
 
     Raises:
-        InvalidInput: two models have one name, or a file of examples cannot be used.
+        InvalidInput: two models have one name, a file of examples cannot be used, or a grader is none.
+        NotFound: a model of this machine is not there.
 
     """
     section = spec.evaluation
+    check_graders(section.graders)
     words = {"temperature": section.temperature, "max_tokens": section.max_tokens}
     usual = {name: value for name, value in words.items() if value is not None}
     arms = tuple(_arm(model, folder, home, usual) for model in spec.models)
@@ -52,7 +55,7 @@ def plan_of(spec: EvalFile, folder: Path, home: Home) -> Plan:
         raise InvalidInput(f"Two models are called {twice!r}: give each a `name` of its own.")
     return Plan(
         name=spec.name,
-        items=_items(spec, folder),
+        items=_unseen(_items(spec, folder), arms),
         arms=arms,
         evaluation=section,
         limits=spec.limits,
@@ -70,6 +73,8 @@ def _arm(model: Model, folder: Path, home: Home, usual: dict[str, Any]) -> Arm:
         endpoint = Endpoint(
             model=model.model, base_url=model.base_url, api_key_variable=model.api_key_variable
         )
+    if endpoint is None:
+        home.find(model.model)
     return Arm(
         name=model.name or model.model,
         model=model.model,
@@ -89,6 +94,24 @@ def _examples(model: Model, folder: Path) -> tuple[dict[str, Any], ...]:
         raise InvalidInput(f"{model.examples!r} must hold chats: rows with a list of messages.")
     said = (message for chat in chats for message in chat or ())
     return tuple(message for message in said if message.get("role") not in SYSTEM_ROLES)
+
+
+def _unseen(items: Iterable[Item], arms: Sequence[Arm]) -> Iterator[Item]:
+    """Yield items, of which none is an example that a model is shown with its answer."""
+    shown = {asked: arm.name for arm in arms if arm.examples for asked in _questions(arm.examples)}
+    for item in items:
+        for asked in _questions(item.messages[-1:]) if shown else ():
+            if asked in shown:
+                raise InvalidInput(
+                    f"Test row {item.index} is among the examples of {shown[asked]!r}, with its "
+                    "answer: take the examples from other rows."
+                )
+        yield item
+
+
+def _questions(messages: Iterable[dict[str, Any]]) -> Iterator[str]:
+    said = (message for message in messages if message.get("role") == "user")
+    return (content_text(message).strip() for message in said)
 
 
 def _items(spec: EvalFile, folder: Path) -> Iterator[Item]:
