@@ -130,7 +130,7 @@ def _comparison(
     names = (f"{base_arm.name!r}", f"{arm.name!r}")
     asked = int((base.asked & this.asked).sum())
     left_out = asked - int(both.sum())
-    said = _nothing_scored(asked) if found is None else verdict(found, policy, names)
+    said = _nothing_scored(asked, names) if found is None else verdict(found, policy, names)
     is_error = questions.truth is not None and questions.truth.is_number
     told = (*_left_out(base, this, policy), *_said_of_score(score, is_error))
     told += tuple(_said_of_categories(categories, policy))
@@ -264,11 +264,11 @@ def _said_of_categories(categories: Sequence[CategoryDifference], policy: Policy
             )
 
 
-def _nothing_scored(n: int) -> Verdict:
+def _nothing_scored(n: int, names: tuple[str, str]) -> Verdict:
     return Verdict(
         outcome="cannot tell",
-        words=f"Cannot tell: none of {n:,} questions was answered by both models in a way that "
-        "could be scored.",
+        words=f"Cannot tell whether {names[1]} is better than {names[0]}: none of {n:,} questions "
+        "was answered by both models in a way that could be scored.",
         reasons=(),
         more_questions=None,
         no_worse=None,

@@ -175,7 +175,8 @@ def verdict(
         "worse": f"{_capital(names[1])} is worse than {names[0]}: {facts}.",
         "equivalent": f"{_capital(names[1])} and {names[0]} are equivalent within "
         f"{amount(margin or 0, evidence)}: {facts}.",
-        "cannot tell": f"Cannot tell: {facts}. {_remedy(more, n, needed[1] if needed else '')}",
+        "cannot tell": f"Cannot tell whether {names[1]} is better than {names[0]}: {facts}. "
+        f"{_remedy(more, n, needed[1] if needed else '')}",
     }
     return Verdict(
         outcome=outcome,
