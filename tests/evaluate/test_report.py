@@ -32,7 +32,7 @@ from selftune.evaluate.report import (
     to_markdown,
 )
 from selftune.evaluate.results import Result
-from selftune.evaluate.rounds import ArmRecord, RoundFolder
+from selftune.evaluate.rounds import ArmRecord, RoundFolder, Totals
 from selftune.evaluate.scorer import Graded
 from selftune.evaluate.write import write_report
 from selftune.models.answers import Timing
@@ -136,7 +136,20 @@ def test_an_answer_that_did_not_come_is_no_wrong_answer(tmp_path: Path) -> None:
     }
     assert table(report)["answered"][1] == "17 of 20, 2 not scored"
     assert "'tuned': 17 of 20 answered, 15 scored." in report.notes[0]
+    assert report.notes[0].endswith("The first one: the endpoint is overloaded")
     assert tuned.most_points == 15
+
+
+def test_answers_that_were_there_already_are_told_of(tmp_path: Path) -> None:
+    rows = (result("base", at, 1.0) for at in range(10))
+    folder = write_round(tmp_path, items(10), rows, ["base"], totals=Totals(reused=7))
+    assert "7 answers were there already" in read_report(folder).notes[0]
+
+
+def test_a_verdict_names_both_models_even_where_it_cannot_tell(tmp_path: Path) -> None:
+    scores = {name: [1.0, 0.0] * 5 for name in ("base", "tuned", "shown")}
+    for one in read_report(scored_round(tmp_path, scores)).comparisons:
+        assert one.words.startswith(f"Cannot tell whether {one.name!r} is better than 'base': ")
 
 
 def test_a_round_that_was_stopped_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 from selftune import local
 from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.settings import load_settings
+from selftune.store.accounts import default_identity
+from selftune.store.models import list_models
 from selftune.store.store import Store, open_store
 
 RUN_FILE = """
@@ -84,6 +86,7 @@ def test_a_job_that_fails_says_why(store: Store, tmp_path: Path) -> None:
         ("[model]\n", "model.colour: is not a known key"),
         ("[data]", "not valid TOML"),
         ("{{ item.question }}", "cannot be filled"),
+        ("string_check", "string_chek"),
     ],
 )
 def test_a_wrong_run_file_is_told_by_file_and_key(
@@ -94,7 +97,9 @@ def test_a_wrong_run_file_is_told_by_file_and_key(
         "[model]\n": '[model]\ncolour = "red"\n',
         "[data]": "[data",
         "{{ item.question }}": "{{ item.nothing }}",
+        "string_check": "string_chek",
     }[change]
     path = write(tmp_path, run_file=RUN_FILE.replace(change, replaced, 1))
     with pytest.raises(InvalidInput, match=words):
         local.run(path, store=store)
+    assert list_models(store, default_identity(store).project_id) == ()

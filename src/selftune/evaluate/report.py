@@ -13,7 +13,7 @@ from selftune.evaluate.markdown import to_markdown
 from selftune.evaluate.money import Money, money, with_break_even
 from selftune.evaluate.page import to_html
 from selftune.evaluate.rounds import Round, RoundFolder
-from selftune.evaluate.shown import flipped, worst
+from selftune.evaluate.shown import flipped, why_not_scored, worst
 from selftune.evaluate.summary import Summary, summarize
 from selftune.evaluate.units import units
 from selftune.evaluate.verdict import STANDARD, Policy
@@ -150,6 +150,11 @@ def _notes(found: Round) -> list[str]:
         told.append(
             f"The round is not whole, it is {found.status}{why}. Figures are of what there is."
         )
+    if found.totals.reused:
+        told.append(
+            f"{found.totals.reused:,} answers were there already, from earlier starts or rounds: "
+            "nobody was asked for them again, and their latency is of then."
+        )
     if found.totals.lag > _LATE:
         told.append(
             f"This machine was {found.totals.lag:.0%} of a median latency late in reading answers: "
@@ -170,9 +175,11 @@ def _notes_of_arms(
                 "others are left out where it is compared."
             )
         if coverage.scored < coverage.expected:
+            why = why_not_scored(arm)
             told.append(
                 f"{arm.name!r}: {coverage.answered:,} of {coverage.expected:,} answered, "
                 f"{coverage.scored:,} scored. What could not be scored is not counted as wrong."
+                + (f" The first one: {why}" if why else "")
             )
         if arm.found.graders != found.graders:
             told.append(f"{arm.name!r} was judged by other graders: only its speed compares.")

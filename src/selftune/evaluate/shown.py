@@ -15,6 +15,7 @@ from selftune.models.messages import content_text
 
 MOST_SHOWN = 12
 _MOST_LETTERS = 20_000
+_MOST_REASON = 300
 
 
 class Said(Record):
@@ -65,6 +66,16 @@ def worst(arm: Arm, found: Units, others: Sequence[Arm], questions: Questions) -
     return tuple(_shown(int(place), arms, questions) for place in failed[order])
 
 
+def why_not_scored(arm: Arm) -> str:
+    """Return why the first answer that could not be scored was not; empty where all were."""
+    rows = np.flatnonzero(~arm.rows.is_scored)
+    if not len(rows):
+        return ""
+    result = read_line(arm.folder.results, int(arm.offset[rows[0]]), Result)
+    reasons = [result.reason, *(s.reason or "" for s in result.scores if s.status != "scored")]
+    return _cut(next((reason for reason in reasons if reason), ""), _MOST_REASON)
+
+
 def _shown(place: int, arms: Iterable[Arm], questions: Questions) -> Shown:
     item = read_line(questions.path, int(questions.offset[place]), Item)
     asked = [content_text(message) for message in item.messages if message.get("role") == "user"]
@@ -104,6 +115,6 @@ def _output(result: Result) -> str:
     return "\n".join(text for text in (result.output, called) if text)
 
 
-def _cut(text: str) -> str:
-    more = len(text) - _MOST_LETTERS
-    return text if more <= 0 else f"{text[:_MOST_LETTERS]} … and {more:,} characters more"
+def _cut(text: str, most: int = _MOST_LETTERS) -> str:
+    more = len(text) - most
+    return text if more <= 0 else f"{text[:most]} … and {more:,} characters more"
