@@ -181,12 +181,21 @@ def _is_over(run: Run) -> bool:
 
 def _end(run: Run) -> None:
     """Deliver what was answered, and say how the batch ended."""
-    with fenced(run.store, run.lease) as (connection, job):
-        note_batch(connection, job.id, finalizing_at=run.store.now())
-        is_cancelled = get_batch_in(connection, job.id).cancelling_at is not None
+    is_cancelled = with_space(partial(_finalize, run))
     is_expired = not is_cancelled and _is_over(run) and _give_up_unanswered(run)
     run.answers.sync()
-    files = with_space(lambda: [_delivered(run, path) for path in run.answers.paths])
+    with_space(partial(_deliver, run, is_expired=is_expired))
+
+
+def _finalize(run: Run) -> bool:
+    """Say that all was asked that is; return whether that is so because of a cancel."""
+    with fenced(run.store, run.lease) as (connection, job):
+        note_batch(connection, job.id, finalizing_at=run.store.now())
+        return get_batch_in(connection, job.id).cancelling_at is not None
+
+
+def _deliver(run: Run, *, is_expired: bool) -> None:
+    files = [_delivered(run, path) for path in run.answers.paths]
     with fenced(run.store, run.lease) as (connection, job):
         for name, file in zip(("output_file_id", "error_file_id"), files, strict=True):
             if file is not None:
