@@ -164,6 +164,14 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_is_asked(
     assert api.asked.total() == 0
 
 
+@pytest.mark.parametrize("model", ["m" * 301, "m\0"])
+def test_a_model_that_cannot_be_written_down_is_refused(any_store: Store, model: str) -> None:
+    batch, lease = started(any_store, line("a\0", body={"model": model}) * 2)
+    carry_out(any_store, lease, Api().ask)
+    codes = [each.code for each in now(any_store, batch).errors]
+    assert codes == ["invalid_value", "duplicate_custom_id"]
+
+
 def test_every_bad_line_is_told_up_to_a_limit(store: Store) -> None:
     batch, lease = started(store, b"x\n" * 1200)
     carry_out(store, lease, Api().ask)

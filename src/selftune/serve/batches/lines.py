@@ -16,6 +16,7 @@ MOST_ERRORS = 1000
 """Lines that are told of, where so many are wrong."""
 _FIELDS = ("custom_id", "method", "url", "body")
 _EMBEDDINGS = "/v1/embeddings"
+_LONGEST_MODEL = 300
 
 
 class Request(msgspec.Struct):
@@ -137,6 +138,8 @@ class _Check:
         model = body.get("model")
         if not isinstance(model, str) or not model:
             return _missing("body.model")
+        if len(model) > _LONGEST_MODEL or "\0" in model:
+            return "invalid_value", "There is no model of such a name.", "body.model"
         self.model = model if self.model is None else self.model
         if model != self.model:
             return (
