@@ -1,127 +1,29 @@
 """Running an eval: what is asked once, what is kept, what ends it, and what never counts as wrong."""
 
 import asyncio
-import json
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluate.scripted import AT, EXACT, JUDGE, Scripted, echo, items, run, said
 
 from selftune.core import errors
-from selftune.core.records import Scored, Usage
+from selftune.core.records import Scored
+from selftune.evaluate import runner
 from selftune.evaluate.arms import Arm
-from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.items import Item
 from selftune.evaluate.responses import Responses
 from selftune.evaluate.results import Result
-from selftune.evaluate.rounds import Totals
 from selftune.evaluate.runner import run_evaluation
 from selftune.evaluate.scorer import Scorer
 from selftune.evaluate.scorers import string_check
 from selftune.evaluate.task import Backing, Progress, Task
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
-from selftune.models.prices import Rates
-
-EXACT = {"type": "string_check", "operation": "eq", "reference": "{{ item.truth }}"}
-JUDGE = {
-    "type": "score_model",
-    "model": "judge",
-    "input": [{"role": "user", "content": "Is {{ sample.output_text }} right?"}],
-    "range": [0, 10],
-    "pass_threshold": 5,
-}
-AT = Endpoint(model="m", base_url="http://127.0.0.1:1/v1")
-
-Reply = Callable[[Question], Answer]
-
-
-def said(asked: Question, text: str, **more: Any) -> Answer:
-    message = {"role": "assistant", "content": text}
-    usage = Usage(prompt_tokens=10, completion_tokens=5)
-    return Answer(key=asked.key, status="answered", text=text, message=message, usage=usage, **more)
-
-
-def echo(asked: Question) -> Answer:
-    if asked.body["model"] == "judge":
-        return said(asked, json.dumps({"steps": [], "result": 7}))
-    return said(asked, asked.body["messages"][-1]["content"].removeprefix("say "))
-
-
-class Scripted:
-    """An endpoint that answers as it is told, after a turn of the loop."""
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-        self.asked: list[Question] = []
-        self.requests = 0
-        self.lag = 0.0
-
-    async def ready(self) -> int:
-        await asyncio.sleep(0)
-        return 4
-
-    async def answer(self, asked: Question) -> Answer:
-        self.asked.append(asked)
-        self.requests += 1
-        await asyncio.sleep(0)
-        return self.reply(asked)
-
-    @asynccontextmanager
-    async def open(self, _model: str, _endpoint: Endpoint | None) -> AsyncIterator["Scripted"]:
-        yield self
-
-
-def items(n: int, *, wrong: int = 0) -> tuple[Item, ...]:
-    """Return n questions whose answer is their text; the first `wrong` have another truth."""
-    return tuple(
-        Item(
-            index=at,
-            id=f"q{at}",
-            item={"truth": "no" if at <= wrong else f"t{at}"},
-            messages=({"role": "user", "content": f"say t{at}"},),
-        )
-        for at in range(1, n + 1)
-    )
-
-
-class Ran:
-    """What a run told."""
-
-    def __init__(self) -> None:
-        self.results: list[Result] = []
-        self.progress: list[Progress] = []
-        self.totals = Totals()
-
-
-def run(
-    endpoint: Scripted,
-    log: Path,
-    asked: tuple[Item, ...],
-    *,
-    rates: Rates | None = None,
-    **task: Any,
-) -> Ran:
-    found = Ran()
-    given = {"arms": (Arm(name="a", model="m", endpoint=AT),), "graders": (EXACT,)} | task
-    backing = Backing(
-        open=endpoint.open, place=lambda model: AT, rates_of=lambda model, endpoint: rates
-    )
-    responses = Responses(log)
-    try:
-        found.totals = run_evaluation(
-            Task(items=lambda: asked, total=len(asked), **given),
-            backing,
-            responses,
-            found.results.append,
-            found.progress.append,
-        )
-    finally:
-        responses.close()
-    return found
 
 
 @pytest.fixture
@@ -295,6 +197,44 @@ def test_a_fault_in_a_grader_is_no_wrong_answer_and_ends_nothing(
     assert "ZeroDivisionError" in str(by_index[2].scores[0].reason)
 
 
+def test_a_grader_that_does_not_end_keeps_nobody_waiting(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, enough = threading.Event(), threading.Event()
+
+    def build(_params: string_check.Params) -> Scorer:
+        def score(item: dict[str, Any], sample: dict[str, Any]) -> Scored:
+            del item, sample
+            begun.set()
+            enough.wait()
+            return Scored(status="scored", value=1.0, passed=True)
+
+        return score
+
+    def until_graded(asked: Question) -> Answer:
+        if asked.body["messages"][-1]["content"] == "say t2":
+            begun.wait()
+            raise errors.AuthenticationFailed("no such key")
+        return echo(asked)
+
+    monkeypatch.setattr(string_check, "build", build)
+    monkeypatch.setattr(string_check, "WAITS", True, raising=False)
+    monkeypatch.setattr(runner, "_GRACE_SECONDS", 0.0)
+
+    class Later(Scripted):
+        async def answer(self, asked: Question) -> Answer:
+            return await asyncio.to_thread(self.reply, asked)
+
+    try:
+        with pytest.raises(errors.AuthenticationFailed):
+            run(Later(until_graded), log, items(2))
+        grading = [each for each in threading.enumerate() if each.name == "grading"]
+        assert grading
+        assert all(each.daemon for each in grading)
+    finally:
+        enough.set()
+
+
 def test_a_cut_answer_and_a_refusal_are_answers(log: Path) -> None:
     def short(asked: Question) -> Answer:
         status = "cut" if asked.body["messages"][-1]["content"] == "say t1" else "refused"
@@ -318,48 +258,6 @@ def test_answers_that_the_data_has_are_graded_and_nobody_is_asked(log: Path) -> 
     assert {(r.arm, r.passed, r.finish) for r in found.results} == {("given", True, "given")}
 
 
-def test_a_budget_of_tokens_ends_a_run_before_it_is_passed(log: Path) -> None:
-    endpoint = Scripted(echo)
-    arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 5}),)
-    limits = Limits(budget_tokens=400)
-    with pytest.raises(errors.BudgetSpent, match="a new budget"):
-        run(endpoint, log, items(100), arms=arms, limits=limits)
-    assert 0 < 15 * len(endpoint.asked) <= 400
-    before = len(endpoint.asked)
-    rest = Scripted(echo)
-    found = run(rest, log, items(100), arms=arms)
-    assert (len(rest.asked), found.totals.reused) == (100 - before, before)
-
-
-def test_a_budget_of_dollars_counts_what_is_on_its_way(log: Path) -> None:
-    endpoint = Scripted(echo)
-    arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 5}),)
-    rates = Rates(input=1000, output=1000)
-    with pytest.raises(errors.BudgetSpent):
-        run(endpoint, log, items(100), arms=arms, limits=Limits(budget_dollars=0.3), rates=rates)
-    assert 0 < 0.015 * len(endpoint.asked) <= 0.3
-
-
-def test_a_budget_is_used_though_much_is_set_aside_for_what_is_on_its_way(log: Path) -> None:
-    endpoint = Scripted(echo)  # each answer may have 1,024 tokens, and has 15
-    run(endpoint, log, items(100), limits=Limits(budget_tokens=3000, concurrency=64))
-    assert len(endpoint.asked) == 100
-
-
-def test_an_answer_that_does_not_tell_its_usage_takes_what_was_set_aside(log: Path) -> None:
-    def untold(asked: Question) -> Answer:
-        return echo(asked).model_copy(update={"usage": None})
-
-    rates = Rates(input=1000, output=1000)
-    for number, limits in enumerate((Limits(budget_tokens=400), Limits(budget_dollars=0.4))):
-        endpoint = Scripted(untold)
-        arms = (Arm(name="a", model="m", endpoint=AT, sampling={"max_tokens": 50}),)
-        other = log.with_name(f"{number}.jsonl")
-        with pytest.raises(errors.BudgetSpent):
-            run(endpoint, other, items(100), arms=arms, limits=limits, rates=rates)
-        assert 0 < len(endpoint.asked) <= 8
-
-
 def test_items_that_are_alike_are_one_question(log: Path) -> None:
     [item] = items(1)
     alike = tuple(item.model_copy(update={"index": at, "id": f"q{at}"}) for at in range(1, 6))
@@ -368,26 +266,6 @@ def test_items_that_are_alike_are_one_question(log: Path) -> None:
     assert len(endpoint.asked) == 1
     assert sorted((r.index, r.passed) for r in found.results) == [(at, True) for at in range(1, 6)]
     assert found.totals.reused == 4
-
-
-def test_a_budget_of_dollars_needs_a_price(log: Path) -> None:
-    endpoint = Scripted(echo)
-    with pytest.raises(errors.InvalidInput, match="no price of 'm'"):
-        run(endpoint, log, items(3), limits=Limits(budget_dollars=1))
-    assert endpoint.asked == []
-
-
-def test_dollars_are_unknown_where_a_price_or_the_usage_is(log: Path) -> None:
-    assert run(Scripted(echo), log, items(1)).totals.dollars is None
-    rates = Rates(input=1000, output=1000)
-
-    def untold(asked: Question) -> Answer:
-        return echo(asked).model_copy(update={"usage": None})
-
-    other = log.with_name("other.jsonl")
-    assert run(Scripted(echo), other, items(2), rates=rates).totals.dollars == pytest.approx(0.03)
-    third = log.with_name("third.jsonl")
-    assert run(Scripted(untold), third, items(2), rates=rates).totals.dollars is None
 
 
 def test_a_bad_grader_is_refused_before_anybody_is_asked(log: Path) -> None:

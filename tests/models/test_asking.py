@@ -67,6 +67,15 @@ def test_what_will_never_work_is_asked_once_and_said(
     assert "secret" not in raised.value.message
 
 
+def test_an_endpoint_that_wants_a_key_though_none_is_named_says_where_to_name_one(
+    teacher: Teacher,
+) -> None:
+    teacher.faults = ["401"]
+    keyless = at(teacher).model_copy(update={"api_key_variable": ""})
+    with pytest.raises(errors.AuthenticationFailed, match="wants a key: .*`api_key_variable`"):
+        ask(keyless, [asked("a")], lambda answer: None, QUICK)
+
+
 @pytest.mark.parametrize(
     ("fault", "status"),
     [

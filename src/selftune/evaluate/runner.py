@@ -8,7 +8,6 @@ item by item, so that whatever slows an endpoint down meets all of them.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -26,6 +25,7 @@ from selftune.evaluate.results import Result, State
 from selftune.evaluate.rounds import Totals
 from selftune.evaluate.scorer import Graded, Scorer, guarded
 from selftune.evaluate.task import GIVEN, Backing, Progress, Task
+from selftune.evaluate.threads import Threads
 from selftune.models.answers import Answer
 from selftune.models.asking import run_loop
 
@@ -89,7 +89,7 @@ class _Run:
         self._loop = asyncio.get_running_loop()
         self._stack = AsyncExitStack()
         self._answering = Answering(backing, task.limits, responses, self._stack)
-        self._threads = ThreadPoolExecutor(_GRADING_THREADS, "grading")
+        self._threads = Threads(_GRADING_THREADS, "grading")
         self._quick, self._slow = self._scorers()
         self._room = asyncio.Semaphore(_UNDER_WAY)
         self._turn = asyncio.Lock()
@@ -106,7 +106,7 @@ class _Run:
                 await self._finish()
             finally:
                 await _cancelled(telling, *self._running)
-                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads.shutdown()
                 await asyncio.to_thread(self._responses.sync)
                 self._on_progress(self._progress())
         return self._totals()

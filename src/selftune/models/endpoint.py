@@ -75,6 +75,11 @@ def raise_if_hopeless(endpoint: Endpoint, status: int, code: str | None, message
     """Raise when no question will be answered: no key, no right, no such model, no credit."""
     where = place(endpoint)
     words = f"{where} says {status}: {message}"
+    if status == 401 and not endpoint.api_key_variable:
+        raise AuthenticationFailed(
+            f"{where} wants a key: name the environment variable that holds it, as "
+            "`api_key_variable` where the endpoint is named."
+        )
     if status == 401:  # the endpoint's own words may repeat the key
         raise AuthenticationFailed(
             f"{where} does not accept the key in the environment variable "

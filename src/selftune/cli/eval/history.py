@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from selftune.evaluate.history import Past
 
-_COLUMNS = ("round", "date", "questions", "model", "accuracy", "points", "against the one before")
+_COLUMNS = ("round", "date (UTC)", "questions", "model", "accuracy", "points", "against the one before")
 
 
 def history(
