@@ -66,3 +66,13 @@ def test_a_damaged_round_does_not_hide_the_others(tmp_path: Path) -> None:
 
 def test_an_eval_that_was_never_run_has_no_history(tmp_path: Path) -> None:
     assert history(tmp_path) == ()
+
+
+def test_a_round_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    kept(tmp_path, "a", 1, {"m": [1.0] * 5})
+    kept(tmp_path, "b", 2, {"m": [1.0] * 5})
+    (tmp_path / "rounds" / "a" / "round.json").write_bytes(b"")
+    damaged, sound = history(tmp_path)
+    assert (damaged.id, damaged.status) == ("a", "damaged")
+    assert "Delete its folder" in damaged.problem
+    assert (sound.id, sound.problem) == ("b", "")

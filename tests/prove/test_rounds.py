@@ -331,6 +331,18 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
     assert len(teacher.requests) == asked + 20 - kept
 
 
+def test_a_damaged_round_keeps_no_new_one_from_being_made(
+    home: Home, teacher: Teacher, tmp_path: Path
+) -> None:
+    spec = written(tmp_path, EVAL.format(url=teacher.url))
+    first = ran(home, spec, tmp_path)
+    first.record.write_bytes(b"")
+    again = ran(home, spec, tmp_path)
+    assert (again.read().number, again.read().totals.reused) == (2, 20)
+    with pytest.raises(errors.InvalidInput, match="is damaged"):  # it may be the last finished one
+        find_round(home.settings.root, spec.name)
+
+
 def test_questions_and_answers_are_for_their_owner_alone(
     home: Home, teacher: Teacher, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from selftune.core.records import Record
 from selftune.evaluate.columns import Arm, Questions, moved, read_arms, read_questions
 from selftune.evaluate.compare import compare
 from selftune.evaluate.pairing import partner
-from selftune.evaluate.rounds import Round, RoundFolder, list_rounds
+from selftune.evaluate.rounds import Round, RoundFolder, sound_rounds
 from selftune.evaluate.statistics import Interval
 from selftune.evaluate.units import share, units
 from selftune.evaluate.verdict import STANDARD, Outcome, Policy
@@ -56,10 +56,12 @@ class _Read:
 
 
 def history(folder: Path, policy: Policy = STANDARD) -> tuple[Past, ...]:
-    """Return the rounds of an eval's folder, oldest first."""
+    """Return the rounds of an eval's folder: those that cannot be read, then the others by age."""
     before: dict[str, _Read] = {}
-    last, made = "", []
-    for each in list_rounds(folder):
+    rounds, wrong = sound_rounds(folder)
+    made = [_damaged(each, problem) for each, problem in wrong.items()]
+    last = ""
+    for each in rounds:
         found = each.read()
         past: _Read | None = None
         arms: tuple[PastArm, ...] = ()
@@ -86,6 +88,20 @@ def history(folder: Path, policy: Policy = STANDARD) -> tuple[Past, ...]:
         if past is not None and found.status == "completed":
             before[found.items_sha256] = past
     return tuple(made)
+
+
+def _damaged(folder: RoundFolder, problem: str) -> Past:
+    return Past(
+        id=folder.path.name,
+        created_at=int(folder.record.stat().st_mtime),
+        status="damaged",
+        source="",
+        items=0,
+        items_sha256="",
+        has_other_items=False,
+        arms=(),
+        problem=problem,
+    )
 
 
 def _read(folder: RoundFolder, found: Round) -> _Read:

@@ -130,8 +130,11 @@ class RoundFolder:
             raise NotFound(f"There is no round in {str(self.path)!r}.") from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"{str(self.record)!r}: {where}: {first['msg']}.") from error
+            where = ".".join(str(part) for part in first["loc"]) or "it"
+            raise InvalidInput(
+                f"{str(self.record)!r} is damaged, or of another version of selftune: {where}: "
+                f"{first['msg']}. Delete its folder to do without the round; no answer is lost."
+            ) from error
         if found.status == "running" and not is_in_use(responses_file(self.path.parents[1])):
             return found.model_copy(update={"status": "stopped", "reason": ENDED})
         return found
@@ -173,9 +176,31 @@ def responses_file(folder: Path) -> Path:
 
 
 def list_rounds(folder: Path) -> list[RoundFolder]:
-    """Return the rounds of an eval's folder, oldest first."""
-    found = [RoundFolder(path.parent) for path in folder.glob("rounds/*/round.json")]
-    return sorted(found, key=_order)
+    """Return the rounds of an eval's folder, oldest first.
+
+    Raises:
+        InvalidInput: one was damaged, or made by another version.
+
+    """
+    return sorted(_rounds(folder), key=_order)
+
+
+def sound_rounds(folder: Path) -> tuple[list[RoundFolder], dict[RoundFolder, str]]:
+    """Return the rounds that can be read, oldest first, and of the others what is wrong."""
+    wrong: dict[RoundFolder, str] = {}
+    sound = []
+    for each in _rounds(folder):
+        try:
+            each.read()
+        except InvalidInput as error:
+            wrong[each] = error.message
+        else:
+            sound.append(each)
+    return sorted(sound, key=_order), wrong
+
+
+def _rounds(folder: Path) -> list[RoundFolder]:
+    return [RoundFolder(path.parent) for path in folder.glob("rounds/*/round.json")]
 
 
 def _order(folder: RoundFolder) -> tuple[int, int, str]:

@@ -21,9 +21,9 @@ from selftune.evaluate.rounds import (
     RoundFolder,
     Totals,
     eval_folder,
-    list_rounds,
     make_eval_folder,
     responses_file,
+    sound_rounds,
 )
 from selftune.evaluate.task import GIVEN, Progress, Task
 from selftune.prove.home import Home
@@ -142,7 +142,7 @@ def _sum(first: float | None, second: float | None) -> float | None:
 
 def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
     """Write the items down; return the round that goes on, or a new one."""
-    spooled, rounds = where / "items.partial", list_rounds(where)
+    spooled, (rounds, wrong) = where / "items.partial", sound_rounds(where)
     try:
         count, digest = _spool(plan.items, spooled)
     except BaseException:
@@ -151,7 +151,7 @@ def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
     wanted = Round(
         id=IdSource().new("evalrun_"),
         eval=plan.name,
-        number=len(rounds) + 1,
+        number=len(rounds) + len(wrong) + 1,
         created_at=int(time.time()),
         arms=tuple(_recorded(arm, plan) for arm in plan.arms) or (ArmRecord(name=GIVEN, model=""),),
         graders=plan.evaluation.graders,

@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from selftune.evaluate.history import Past
 
-_COLUMNS = ("round", "date (UTC)", "questions", "model", "accuracy", "points", "against the one before")
+_COLUMNS = (
+    "round",
+    "date (UTC)",
+    "questions",
+    "model",
+    "accuracy",
+    "points",
+    "against the one before",
+)
 
 
 def history(
@@ -61,7 +69,7 @@ def _lines(past: "Past") -> "Sequence[tuple[str, ...]]":
     day = f"{datetime.fromtimestamp(past.created_at, UTC):%Y-%m-%d %H:%M}"
     head = (past.id, day, f"{past.items:,}")
     if past.problem:
-        lines.append((*head, "", past.problem, "", ""))
+        lines.append((*head, past.status, past.problem, "", ""))
     for arm in past.arms:
         status = "" if past.status == "completed" else f" ({past.status})"
         lines.append(
