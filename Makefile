@@ -23,9 +23,12 @@ test: $(VENV)/.dev clients
 ## make check: everything that CI runs
 check: static test
 
+# What trains models, or starts programs and servers and kills them, takes minutes: `make check` has it.
+LONG := tests/cli tests/contracts tests/flow tests/serve tests/train tests/wire tests/test_worker.py
+
 ## make check-fast: what to run before each commit, under two minutes
 check-fast: static
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(addprefix --ignore=,$(LONG))
 
 static: $(VENV)/.dev
 	$(BIN)/ruff format --check .
