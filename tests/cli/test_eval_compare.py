@@ -110,8 +110,6 @@ def test_too_few_answers_leave_with_3(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--fail-under", "80"), "share from 0 to 1"),
-        (("--margin", "-1"), "must be above 0"),
         (("--baseline", "nobody"), "no model 'nobody' to compare with"),
         (("--fail-under", "0.5", "--gated", "nobody"), "no model 'nobody' to judge"),
     ],
@@ -122,6 +120,14 @@ def test_what_cannot_be_judged_is_refused(
     kept(home, "one", base=[0.0] * 10, tuned=[1.0] * 10)
     with pytest.raises((InvalidInput, NotFound), match=words):
         typed("compare", "one", *arguments)
+
+
+@pytest.mark.parametrize("option", [("--fail-under", "80"), ("--margin", "-1")])
+def test_a_number_that_makes_no_sense_is_refused(home: Path, option: tuple[str, str]) -> None:
+    kept(home, "one", base=[0.0] * 10, tuned=[1.0] * 10)
+    shown = typed("compare", "one", *option)
+    assert shown.exit_code == 2
+    assert f"Invalid value for '{option[0]}'" in shown.stderr
 
 
 def test_history_shows_rounds_in_their_order(home: Path) -> None:

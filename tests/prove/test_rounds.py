@@ -421,6 +421,19 @@ def test_how_a_run_ended_is_its_exit_status(teacher: Teacher, tmp_path: Path) ->
     assert status(text, "--fail-under", "0.9")[0] == 0
     teacher.reply = lambda body: "wrong"
     assert status(text, "--fail-under", "0.9", "--fresh")[0] == 1
+    asked = len(teacher.requests)
+    for wrong, words in (
+        (("--baseline", "nobody"), "no model 'nobody'"),
+        (("--gated", "nobody"), "no model 'nobody'"),
+        (("--no-worse-than", "no-such-round"), "No round 'no-such-round'"),
+        (("--fail-under", "80"), "--fail-under"),
+        (("--margin", "0"), "--margin"),
+    ):
+        code, told = status(text, "--fresh", *wrong)
+        assert (code, words in told) == (2, True), told
+    assert len(teacher.requests) == asked  # what could not be judged is not paid for
+    code, told = status(text, "--junit", "eval.toml/results.xml")
+    assert (code, "cannot be written" in told) == (2, True), told
     code, words = status(text.replace("[data]", "[dada]"))
     assert code == 2
     assert "dada: is not a known key" in words

@@ -72,7 +72,8 @@ def check_address(url: str) -> tuple[SplitResult, Hop]:
         raise InvalidInput(f"The address {url!r} has characters that must be written as %XX.")
     parts = urlsplit(url)
     if parts.scheme not in _PORTS:
-        raise InvalidInput(f"The address {_shown(parts)!r} must begin with http:// or https://.")
+        shown = url.rpartition("@")[2]  # without a name and password
+        raise InvalidInput(f"The address {shown!r} must begin with http:// or https://.")
     return parts, _hop(parts)
 
 

@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from selftune.cli.console import err
-from selftune.cli.eval.gating import GateOptions, found_round, judged, leave, show_report
+from selftune.cli.eval.gating import (
+    GateOptions,
+    found_round,
+    in_words,
+    judged,
+    leave,
+    show_report,
+)
 from selftune.cli.grouping import grouped
 
 
@@ -59,8 +66,9 @@ def compare(
     )
     gates = judged(gating, report, folder, policy)
     if showing.html is not None:
-        showing.html.parent.mkdir(parents=True, exist_ok=True)
-        showing.html.write_text(to_html(report), encoding="utf-8")
+        with in_words(showing.html):
+            showing.html.parent.mkdir(parents=True, exist_ok=True)
+            showing.html.write_text(to_html(report), encoding="utf-8")
         err.print(f"report   {showing.html}", soft_wrap=True, markup=False)
     if showing.json:
         typer.echo(to_json(report))

@@ -1,6 +1,7 @@
 """What `eval run` and `eval compare` share: gates, and how a report looks in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,13 +10,14 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import err, out
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from selftune.evaluate.findings import Report
     from selftune.evaluate.gates import Gate
     from selftune.evaluate.rounds import RoundFolder
     from selftune.evaluate.verdict import Policy
+    from selftune.prove.plan import Plan
 
 _COLORS = {"better": "green", "worse": "red", "passed": "green", "failed": "red"}
 
@@ -25,7 +27,8 @@ class GateOptions:
     """What the exit status depends on."""
 
     fail_under: Annotated[
-        float | None, typer.Option(help="Least share that passes: 0.8. Below it, exit status 1.")
+        float | None,
+        typer.Option(min=0, max=1, help="Least share that passes: 0.8. Below it, exit status 1."),
     ] = None
     sure: Annotated[
         bool, typer.Option("--sure", help="The whole 95 % interval must reach --fail-under.")
@@ -33,14 +36,17 @@ class GateOptions:
     no_worse_than: Annotated[
         str | None,
         typer.Option(
-            help="A round, or an eval for its last one: a loss as large as the margin must be ruled out. A loss that is shown: "
-            "exit status 1; neither: 3.",
+            help="A round, or an eval for its last one: a loss as large as the margin must be ruled "
+            "out. A loss that is shown: exit status 1; neither: 3.",
             metavar="ROUND",
         ),
     ] = None
     margin: Annotated[
         float | None,
-        typer.Option(help="Differences below it do not matter: 0.02, the usual one, is 2 points."),
+        typer.Option(
+            min=0.000001,
+            help="Differences below it do not matter: 0.02, the usual one, is 2 points.",
+        ),
     ] = None
     gated: Annotated[
         list[str] | None,
@@ -61,6 +67,36 @@ class GateOptions:
         return STANDARD if chosen is None else STANDARD.model_copy(update={"margin": chosen})
 
 
+def check(options: GateOptions, baseline: str | None, plan: "Plan") -> None:
+    """Refuse what could not be judged afterwards, before anybody is asked.
+
+    Raises:
+        NotFound: there is no such model, or no such round.
+
+    """
+    from selftune.evaluate.rounds import eval_folder
+    from selftune.evaluate.task import GIVEN
+
+    names = [arm.name for arm in plan.arms] or [GIVEN]
+    for wanted in (*(options.gated or ()), *(() if baseline is None else (baseline,))):
+        if wanted not in names:
+            has = ", ".join(map(repr, names))
+            raise NotFound(f"There is no model {wanted!r}: the eval asks {has}.")
+    older, home = options.no_worse_than, Path()
+    # Its own name means the round before, of which the first one has none.
+    if older is not None and eval_folder(home, older) != eval_folder(home, plan.name):
+        found_round(older)
+
+
+@contextmanager
+def in_words(path: Path) -> Iterator[None]:
+    """Say it in words when a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
+
+
 def judged(
     options: GateOptions, report: "Report", folder: "RoundFolder", policy: "Policy"
 ) -> "tuple[Gate, ...]":
@@ -69,7 +105,8 @@ def judged(
     from selftune.evaluate.junit import write_junit
 
     if options.junit is not None:
-        write_junit(folder, options.junit)
+        with in_words(options.junit):
+            write_junit(folder, options.junit)
     if options.fail_under is None and options.no_worse_than is None:
         return ()
     arms = gated(report, options.gated or ())

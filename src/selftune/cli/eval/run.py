@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import STOPPED, err
-from selftune.cli.eval.gating import GateOptions, judged, leave, show_report
+from selftune.cli.eval.gating import GateOptions, check, in_words, judged, leave, show_report
 from selftune.cli.grouping import grouped
 from selftune.core.errors import InvalidInput, MissingExtra, NotFound, SelftuneError
 
@@ -109,6 +109,7 @@ def run(
     spec = asking.over(load_eval_file(file))
     home = Home(load_settings())
     plan = replace(plan_of(spec, file.parent, home), fresh=asking.fresh)
+    check(gating, showing.baseline, plan)
     try:
         with shown_progress() as watch:
             folder = run_round(home, plan, watch)
@@ -139,7 +140,8 @@ def _show(
         policy=policy,
         requests_per_day=showing.per_day,
     )
-    written = write_report(report, folder.path)
+    with in_words(folder.path):
+        written = write_report(report, folder.path)
     gates = judged(gating, report, folder, policy)
     if showing.json:
         typer.echo(to_json(report))
