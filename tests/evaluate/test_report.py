@@ -143,7 +143,7 @@ def test_an_answer_that_did_not_come_is_no_wrong_answer(tmp_path: Path) -> None:
 def test_answers_that_were_there_already_are_told_of(tmp_path: Path) -> None:
     rows = (result("base", at, 1.0) for at in range(10))
     folder = write_round(tmp_path, items(10), rows, ["base"], totals=Totals(reused=7))
-    assert "7 answers were there already" in read_report(folder).notes[0]
+    assert "already, from earlier starts or rounds: 7." in read_report(folder).notes[0]
 
 
 def test_a_verdict_names_both_models_even_where_it_cannot_tell(tmp_path: Path) -> None:

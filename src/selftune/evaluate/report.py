@@ -152,8 +152,8 @@ def _notes(found: Round) -> list[str]:
         )
     if found.totals.reused:
         told.append(
-            f"{found.totals.reused:,} answers were there already, from earlier starts or rounds: "
-            "nobody was asked for them again, and their latency is of then."
+            f"Answers that were there already, from earlier starts or rounds: "
+            f"{found.totals.reused:,}. Nobody was asked for them again; their latency is of then."
         )
     if found.totals.lag > _LATE:
         told.append(
