@@ -72,7 +72,7 @@ def test_an_endpoint_that_wants_a_key_though_none_is_named_says_where_to_name_on
 ) -> None:
     teacher.faults = ["401"]
     keyless = at(teacher).model_copy(update={"api_key_variable": ""})
-    with pytest.raises(errors.AuthenticationFailed, match="wants a key: .*`api_key_variable`"):
+    with pytest.raises(errors.AuthenticationFailed, match=r"wants a key: .*`api_key_variable`"):
         ask(keyless, [asked("a")], lambda answer: None, QUICK)
 
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from selftune.core.errors import BudgetSpent, NotFound, SelftuneError
 from selftune.evaluate.answering import Answering
-from selftune.evaluate.arms import Answerer, Arm, question_for
+from selftune.evaluate.arms import Answerer, question_for
 from selftune.evaluate.asked import asked_of, reply_of, sample_from
+from selftune.evaluate.calls import Call, asked_result, given_result
 from selftune.evaluate.grading import build_scorer, waits
 from selftune.evaluate.items import Item
 from selftune.evaluate.means import Asked, Means, Reply
@@ -24,9 +25,8 @@ from selftune.evaluate.responses import Responses
 from selftune.evaluate.results import Result, State
 from selftune.evaluate.rounds import Totals
 from selftune.evaluate.scorer import Graded, Scorer, guarded
-from selftune.evaluate.task import GIVEN, Backing, Progress, Task
+from selftune.evaluate.task import Backing, Progress, Task
 from selftune.evaluate.threads import Threads
-from selftune.models.answers import Answer
 from selftune.models.asking import run_loop
 
 _GRADING_THREADS = 32
@@ -58,12 +58,6 @@ def run_evaluation(
         return await _Run(task, backing, responses, on_result, on_progress).drive()
 
     return run_loop(run())
-
-
-class _Call(NamedTuple):
-    item: Item
-    arm: Arm | None
-    sample: int
 
 
 @dataclass
@@ -183,28 +177,28 @@ class _Run:
             (slow if waits(grader) else quick).append((place, scorer))
         return quick, slow
 
-    def _planned(self) -> Iterator[_Call]:
+    def _planned(self) -> Iterator[Call]:
         for item in self._task.items():
             if item.given is not None or not self._task.arms:
-                yield _Call(item, None, 0)
+                yield Call(item, None, 0)
                 continue
             for sample in range(self._task.samples):
                 for arm in self._task.arms:
-                    yield _Call(item, arm, sample)
+                    yield Call(item, arm, sample)
 
-    async def _settle(self, call: _Call) -> None:
+    async def _settle(self, call: Call) -> None:
         """Bring one call to its result."""
         if call.arm is None:
             sample = call.item.given or {}
             scores = await self._graded(call.item, sample)
-            result = _given(call.item, sample, scores)
+            result = given_result(call.item, sample, scores)
         else:
             asked = question_for(call.arm, call.item, call.sample, self._task.seed)
             answer, reused = await self._answering.answer(asked, call.arm.endpoint)
             scores = ()
             if answer.status not in ("failed", "rejected"):
                 scores = await self._graded(call.item, sample_from(answer))
-            result = _result(call, call.arm, answer, scores, reused=reused)
+            result = asked_result(call, call.arm, answer, scores, reused=reused)
         self._count.done += 1
         self._count.states[result.state] += 1
         self._on_result(result)
@@ -268,49 +262,6 @@ class _Run:
             seconds=monotonic() - self._started,
             lag=answering.lag,
         )
-
-
-def _given(item: Item, sample: dict[str, Any], scores: tuple[Graded, ...]) -> Result:
-    return Result(
-        index=item.index,
-        item=item.id,
-        arm=GIVEN,
-        state=_state(scores),
-        output=str(sample.get("output_text") or ""),
-        finish="given",
-        scores=scores,
-    )
-
-
-def _result(
-    call: _Call, arm: Arm, answer: Answer, scores: tuple[Graded, ...], *, reused: bool
-) -> Result:
-    is_answered = answer.status not in ("failed", "rejected")
-    has_more = any(answer.message.get(name) for name in ("tool_calls", "function_call", "refusal"))
-    return Result(
-        index=call.item.index,
-        item=call.item.id,
-        arm=arm.name,
-        sample=call.sample,
-        state=_state(scores) if is_answered else "unanswered",
-        output=answer.text,
-        message=answer.message if has_more else {},
-        finish=answer.status,
-        reason=answer.reason,
-        model=answer.model,
-        scores=scores,
-        usage=answer.usage,
-        timing=answer.timing,
-        attempts=answer.attempts,
-        reused=reused,
-    )
-
-
-def _state(scores: tuple[Graded, ...]) -> State:
-    states = {score.status for score in scores}
-    if "errored" in states:
-        return "errored"
-    return "skipped" if states == {"skipped"} else "scored"
 
 
 async def _cancelled(*tasks: "asyncio.Task[None]") -> None:
