@@ -218,7 +218,7 @@ def _settle(store: Store, lease: Lease, ending: Ending, returncode: int) -> None
     elif ending == "too long":
         limit = store.settings.max_job_seconds
         _give_up(store, lease, "time_limit", f"The job ran longer than {limit} seconds")
-    elif returncode != 0:
+    elif ending == "ended" and returncode != 0:  # a job that is lost is somebody else's to settle
         _log.warning("job %s: its child ended with %s", lease.job_id, returncode)
         release(store, lease, crashed=True)
 
