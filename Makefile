@@ -18,7 +18,7 @@ serve: $(VENV)/.runtime
 
 ## make test: every test
 test: $(VENV)/.dev clients
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ## make check: everything that CI runs
 check: static test
@@ -28,7 +28,7 @@ LONG := tests/cli tests/contracts tests/flow tests/serve tests/train tests/wire 
 
 ## make check-fast: what to run before each commit, under two minutes
 check-fast: static
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(addprefix --ignore=,$(LONG))
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" $(addprefix --ignore=,$(LONG))
 
 static: $(VENV)/.dev
 	$(BIN)/ruff format --check .
