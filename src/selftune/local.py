@@ -4,7 +4,6 @@ The work itself is done by a child process, as for the server; if a worker of a 
 the job first, this waits for it.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from selftune import workflow
@@ -16,7 +15,7 @@ from selftune.evaluate.findings import Report
 from selftune.evaluate.report import read_report
 from selftune.evaluate.task import Progress as Asked
 from selftune.evaluate.write import ReportFiles, write_report
-from selftune.jobs.events import events_since
+from selftune.jobs.events import hand_on
 from selftune.prove.home import Home
 from selftune.store.accounts import default_identity
 from selftune.store.store import Store, open_store
@@ -54,7 +53,7 @@ def run(
     prepared = workflow.prepare(spec, path.parent)
     job = workflow.start(store, identity, spec, prepared)
     told.stage(f"Tuning {prepared.rows} rows")
-    job = run_until_done(store, job.id, identity.project_id, _follow(store, job, told.events))
+    job = run_until_done(store, job.id, identity.project_id, hand_on(store, job, told.events))
     if job.status != "succeeded":
         words = job.error.message if job.error else f"The job was {job.status}"
         code = job.error.code if job.error else job.status
@@ -65,19 +64,3 @@ def run(
     folder = workflow.prove(home, spec, prepared, job, told.answered)
     report = read_report(folder)
     return report, write_report(report, folder.path)
-
-
-def _follow(
-    store: Store, job: Job, hear: Callable[[Job, tuple[Event, ...]], None]
-) -> Callable[[Job], None]:
-    """Return what hands each new event on, once."""
-    seen = 0
-
-    def each(now: Job) -> None:
-        nonlocal seen
-        new = events_since(store, job.id, seen)
-        if new:
-            seen = new[-1].sequence
-            hear(now, new)
-
-    return each

@@ -1,13 +1,14 @@
 """A job's log: numbered without gaps, and a line that was written once is not written again."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page, page_of
-from selftune.core.records import Event, EventLevel, EventType, Record
+from selftune.core.records import Event, EventLevel, EventType, Job, Record
 from selftune.store.schema import events
 from selftune.store.store import Store
 
@@ -78,6 +79,22 @@ def events_since(store: Store, job_id: str, sequence: int) -> tuple[Event, ...]:
             .order_by(events.c.sequence)
         ).all()
     return tuple(_event(row) for row in rows)
+
+
+def hand_on(
+    store: Store, job: Job, hear: Callable[[Job, tuple[Event, ...]], None]
+) -> Callable[[Job], None]:
+    """Return what, told of a job again and again, hands each new line on, once."""
+    seen = 0
+
+    def each(now: Job) -> None:
+        nonlocal seen
+        new = events_since(store, job.id, seen)
+        if new:
+            seen = new[-1].sequence
+            hear(now, new)
+
+    return each
 
 
 def _event(row: Row[Any]) -> Event:

@@ -27,7 +27,7 @@ from selftune.evaluate.rounds import eval_folder
 from selftune.evaluate.runner import run_evaluation
 from selftune.evaluate.task import Progress as AskingProgress
 from selftune.evaluate.task import Task
-from selftune.jobs.events import events_since
+from selftune.jobs.events import hand_on
 from selftune.jobs.queue import JobQuery, get_job, list_jobs
 from selftune.models.catalog import catalog
 from selftune.planning.log import Run, RunLog
@@ -167,7 +167,7 @@ def _train(
     before, started = job.seconds_used, perf_counter()
     is_done = job.status == "succeeded"
     if not is_done:
-        follow = _follow(at.store, job, at.progress.events)
+        follow = hand_on(at.store, job, at.progress.events)
         job = run_until_done(at.store, job.id, at.identity.project_id, follow)
     if job.status == "paused":
         raise JobFailed(
@@ -295,19 +295,3 @@ def _clear(at: Bench, run: Run) -> None:
                 shutil.rmtree(at.store.root / str(model.folder), ignore_errors=True)
         spec = TrainSpec.model_validate(get_job(at.store, project, run.job).spec)
         delete_file(at.store, project, spec.training_file)
-
-
-def _follow(
-    store: Store, job: Job, hear: Callable[[Job, tuple[Event, ...]], None]
-) -> Callable[[Job], None]:
-    """Return what hands each new event on, once."""
-    seen = 0
-
-    def each(now: Job) -> None:
-        nonlocal seen
-        new = events_since(store, job.id, seen)
-        if new:
-            seen = new[-1].sequence
-            hear(now, new)
-
-    return each

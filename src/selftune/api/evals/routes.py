@@ -14,6 +14,7 @@ from selftune.api.context import (
 from selftune.api.creations import creation_of
 from selftune.api.evals.placeholders import eval_or_placeholder
 from selftune.api.evals.wire import CreateEval, UpdateEval, eval_json, page_json
+from selftune.api.lists import DEFAULT_LIMIT, MOST_LISTED, after_of, order_of
 from selftune.api.routing import Router
 from selftune.evaluate.sources.create import create_eval, delete_eval
 from selftune.store.evals import list_evals, update_eval
@@ -21,7 +22,6 @@ from selftune.store.paging import PageQuery
 
 router = Router("/v1/evals")
 CREATED = 201
-_MOST_LISTED = 100
 
 
 @router.post("")
@@ -64,12 +64,11 @@ def delete(request: Request, eval_id: str) -> Response:
 
 
 def page_of(request: Request) -> PageQuery:
-    """Return which page is wanted; the SDKs' tests send a cursor that means nothing."""
-    query = request.query_params
+    """Return which page is wanted."""
     return PageQuery(
-        after=None if context(request).is_spec_profile else query.get("after") or None,
-        limit=limit_of(request, 20, _MOST_LISTED),
-        order="desc" if query.get("order") == "desc" else "asc",
+        after=after_of(request),
+        limit=limit_of(request, DEFAULT_LIMIT, MOST_LISTED),
+        order=order_of(request, "asc"),
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from selftune.api.context import Storable
 from selftune.api.graders.wire import known_fields, understood
+from selftune.api.lists import list_json
 from selftune.api.metadata import Metadata
 from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page
@@ -174,14 +175,7 @@ def item_json(item: OutputItem, eval_id: str, *, described: bool) -> dict[str, A
 
 def page_json(page: Page[T], shown: Callable[[T], dict[str, Any]]) -> dict[str, Any]:
     """Return a list of whatever it is."""
-    data = [shown(each) for each in page.data]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else "",
-        "last_id": data[-1]["id"] if data else "",
-        "has_more": page.has_more,
-    }
+    return list_json([shown(each) for each in page.data], has_more=page.has_more)
 
 
 def _usage(run: Run) -> list[dict[str, Any]]:

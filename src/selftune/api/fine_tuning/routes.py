@@ -18,6 +18,7 @@ from selftune.api.fine_tuning.wire import (
     event_json,
     job_json,
 )
+from selftune.api.lists import after_of
 from selftune.api.metadata import wanted_metadata
 from selftune.api.routing import Router
 from selftune.api.spec_profile import files_or_placeholders, job_or_placeholder, tolerated
@@ -97,7 +98,7 @@ def events(request: Request, job_id: str) -> Response:
     """Return a page of a job's log."""
     store, job = context(request).store, job_or_placeholder(request, job_id)
     page = list_events(
-        store, job.id, after=_after(request), limit=limit_of(request, 20, _MOST_LISTED)
+        store, job.id, after=after_of(request), limit=limit_of(request, 20, _MOST_LISTED)
     )
     data = [event_json(event) for event in page.data]
     return answer({"object": "list", "data": data, "has_more": page.has_more})
@@ -109,7 +110,7 @@ def checkpoints(request: Request, job_id: str) -> Response:
     store, job = context(request).store, job_or_placeholder(request, job_id)
     limit = limit_of(request, 10, _MOST_LISTED)
     return answer(
-        checkpoints_json(list_checkpoints(store, job.id, after=_after(request), limit=limit))
+        checkpoints_json(list_checkpoints(store, job.id, after=after_of(request), limit=limit))
     )
 
 
@@ -125,15 +126,9 @@ def _job(request: Request, job: Job) -> Response:
     return answer(job_json(job, identity(request)))
 
 
-def _after(request: Request) -> str | None:
-    """Return the cursor; the SDKs' tests send one that means nothing."""
-    after = request.query_params.get("after") or None
-    return None if context(request).is_spec_profile else after
-
-
 def _query(request: Request) -> JobQuery:
     return JobQuery(
-        after=_after(request),
+        after=after_of(request),
         limit=limit_of(request, 20, _MOST_LISTED),
         metadata=wanted_metadata(request),
         without_metadata=request.query_params.get("metadata") in ("", "null"),

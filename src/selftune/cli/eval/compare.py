@@ -9,6 +9,7 @@ import typer
 from selftune.cli.console import err
 from selftune.cli.eval.gating import (
     GateOptions,
+    ShowOptions,
     found_round,
     in_words,
     judged,
@@ -19,20 +20,9 @@ from selftune.cli.grouping import grouped
 
 
 @dataclass(frozen=True)
-class ShowOptions:
-    """What is compared with what, and how it is shown."""
+class PageOptions(ShowOptions):
+    """How a comparison is shown, and where its page goes."""
 
-    baseline: Annotated[
-        str | None,
-        typer.Option(help="Model that all are compared with; else the first one.", metavar="MODEL"),
-    ] = None
-    per_day: Annotated[
-        float | None, typer.Option(min=0, help="Requests a day, for the cost of a year.")
-    ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
-    ] = False
     html: Annotated[Path | None, typer.Option(help="Write the report as one page.")] = None
 
 
@@ -46,7 +36,7 @@ def compare(
             metavar="ROUND...",
         ),
     ],
-    showing: ShowOptions,
+    showing: PageOptions,
     gating: GateOptions,
 ) -> None:
     """Compare the models of one round, or of several.

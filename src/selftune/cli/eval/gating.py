@@ -23,6 +23,23 @@ _COLORS = {"better": "green", "worse": "red", "passed": "green", "failed": "red"
 
 
 @dataclass(frozen=True)
+class ShowOptions:
+    """How a result is shown."""
+
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Model that all are compared with; else the first one.", metavar="MODEL"),
+    ] = None
+    per_day: Annotated[
+        float | None, typer.Option(min=0, help="Requests a day, for the cost of a year.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
+    ] = False
+
+
+@dataclass(frozen=True)
 class GateOptions:
     """What the exit status depends on."""
 

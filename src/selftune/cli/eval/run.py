@@ -10,7 +10,15 @@ import typer
 from rich.markup import escape
 
 from selftune.cli.console import STOPPED, err
-from selftune.cli.eval.gating import GateOptions, check, in_words, judged, leave, show_report
+from selftune.cli.eval.gating import (
+    GateOptions,
+    ShowOptions,
+    check,
+    in_words,
+    judged,
+    leave,
+    show_report,
+)
 from selftune.cli.grouping import grouped
 from selftune.core.errors import InvalidInput, MissingExtra, NotFound, SelftuneError
 
@@ -22,23 +30,6 @@ if TYPE_CHECKING:
 
 STOPPED_EARLY = 3
 """Exit status of a run that did not come to its end: what it would have found is not known."""
-
-
-@dataclass(frozen=True)
-class ShowOptions:
-    """How the result is shown."""
-
-    baseline: Annotated[
-        str | None,
-        typer.Option(help="Model that all are compared with; else the first one.", metavar="MODEL"),
-    ] = None
-    per_day: Annotated[
-        float | None, typer.Option(min=0, help="Requests a day, for the cost of a year.")
-    ] = None
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")
-    ] = False
 
 
 @dataclass(frozen=True)

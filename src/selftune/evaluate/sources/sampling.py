@@ -48,11 +48,7 @@ def _format(params: SamplingParams) -> dict[str, Any] | None:
     inner = form.get("json_schema", form)
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise _refused("a JSON Schema needs a name", "response_format")
-    known = {
-        name: inner[name]
-        for name in ("name", "description", "schema", "strict")
-        if inner.get(name) is not None
-    }
+    known = _known(inner, "name", "description", "schema", "strict")
     return {"type": "json_schema", "json_schema": known}
 
 
@@ -65,12 +61,13 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     inner = tool.get("function", tool)
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise _refused("a function needs a name", "tools")
-    known = {
-        name: inner[name]
-        for name in ("name", "description", "parameters", "strict")
-        if inner.get(name) is not None
-    }
+    known = _known(inner, "name", "description", "parameters", "strict")
     return {"type": "function", "function": known}
+
+
+def _known(given: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the fields of these names that are there."""
+    return {name: given[name] for name in names if given.get(name) is not None}
 
 
 def _refused(what: str, name: str) -> InvalidInput:
