@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from benchmarks.kills import Service
+from tests.wire.model_stub import ModelStub, name_models
 
 from selftune.core.settings import child_environment, load_settings
 
@@ -86,3 +88,12 @@ def start_server(
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server]) -> Server:
     return start_server()
+
+
+@pytest.fixture
+def service(tmp_path: Path, stub: ModelStub) -> Iterator[Service]:
+    """Give a server whose processes can be killed, with the test's own `stub` as its model."""
+    made = Service(tmp_path, 0.0)
+    name_models(made.home, stub, "hosted")
+    yield made
+    made.stop()

@@ -4,14 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from benchmarks.kills import Service
 from openai import APIConnectionError, OpenAI
 from openai.types.evals import RunRetrieveResponse
-from tests.wire.model_stub import ModelStub, name_models, playing
+from tests.wire.model_stub import ModelStub, playing
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.slow]
 
@@ -30,14 +29,6 @@ def answered(body: dict[str, Any]) -> str:
 def stub() -> Iterator[ModelStub]:
     with playing(answered, seconds=0.15) as played:
         yield played
-
-
-@pytest.fixture
-def service(tmp_path: Path, stub: ModelStub) -> Iterator[Service]:
-    made = Service(tmp_path, 0.0)
-    name_models(made.home, stub, "hosted")
-    yield made
-    made.stop()
 
 
 def start(client: OpenAI) -> tuple[str, str]:
