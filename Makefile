@@ -63,7 +63,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,hf,dev]"
 	touch $@
 
 clean:

@@ -24,7 +24,7 @@ from benchmarks.quality.style import GREETING, make_style
 from selftune.core.records import Hyperparameters
 from selftune.models.sampler import Prompt, Sampling
 from selftune.models.samplers import builtin as sampler
-from selftune.train.engine import Resolved, StepMetrics, TrainRequest
+from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics, TrainRequest
 from selftune.train.engines import builtin as engine
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +68,10 @@ class FolderRun:
         if save_model is not None and metrics.step == metrics.total_steps:
             self.model.mkdir()
             save_model(self.model)
+
+    def grade(self, answers: Sequence[Sampled]) -> list[Reward]:
+        """Supervised training has no grader."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Nothing stops this run."""

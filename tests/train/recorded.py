@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from selftune.core.errors import LeaseLost, Paused
-from selftune.train.engine import Resolved, StepMetrics
+from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics
+
+Grade = Callable[[Sampled], Reward]
 
 
 class RecordedRun:
@@ -22,6 +24,7 @@ class RecordedRun:
         self.told: list[str] = []
         self.values: dict[str, Resolved] = {}
         self.steps: list[StepMetrics] = []
+        self.grader: Grade | None = None
 
     def note(self, key: str, message: str, data: dict[str, Any] | None = None) -> None:
         self.told.append(key)
@@ -51,12 +54,17 @@ class RecordedRun:
         if metrics.step == self._pause_at:
             raise Paused("The test pauses here.")
 
+    def grade(self, answers: Sequence[Sampled]) -> list[Reward]:
+        assert self.grader is not None, "this run has no grader"
+        return [self.grader(each) for each in answers]
+
     def check(self) -> None:
         pass
 
     def resumed(self) -> "RecordedRun":
         """Return a run that goes on from the last checkpoint, as the next child would."""
         after = RecordedRun(self.folder.parent, self.cache)
+        after.grader = self.grader
         after.models, after.states = dict(self.models), dict(self.states)
         after.resume = self.states[max(self.states)] if self.states else None
         return after

@@ -15,6 +15,7 @@ JobStatus = Literal[
     "validating_files", "queued", "running", "pausing", "paused", "succeeded", "failed", "cancelled"
 ]
 FileStatus = Literal["uploaded", "processed", "error"]
+Method = Literal["supervised", "dpo", "reinforcement"]
 
 
 class Record(BaseModel):
@@ -70,6 +71,37 @@ class Hyperparameters(Record):
     n_epochs: Auto | Annotated[int, Field(ge=1, le=50)] = "auto"
     batch_size: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
     learning_rate_multiplier: Auto | Annotated[float, Field(gt=0, le=1000)] = "auto"
+    beta: Auto | Annotated[float, Field(gt=0, le=2)] = "auto"
+    """DPO: how strongly the model is held to where it started."""
+    reasoning_effort: Literal["default", "low", "medium", "high"] = "default"
+    """Reinforcement; kept and echoed: open models have no such switch."""
+    compute_multiplier: Auto | Annotated[float, Field(gt=1e-5, le=10)] = "auto"
+    """Reinforcement: multiplies how many answers are tried for each prompt."""
+    eval_interval: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """Reinforcement: steps between two evaluations on the validation file."""
+    eval_samples: Auto | Annotated[int, Field(ge=1)] = "auto"
+    """Reinforcement: answers for each prompt of an evaluation."""
+
+
+class TrainOptions(Record):
+    """What OpenAI's API has no words for; all of it is decided by the engine where it is `auto`."""
+
+    adapter: Literal["auto", "lora", "qlora", "full"] = "auto"
+    """What is trained: low-rank adapters, the same on a 4-bit base, or every weight."""
+    rank: Auto | Annotated[int, Field(ge=1, le=512)] = "auto"
+    """Rank of the adapters."""
+    alpha: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Scale of the adapters is alpha / rank."""
+    max_length: Auto | Annotated[int, Field(ge=8)] = "auto"
+    """Tokens of the longest sequence; the rest of a longer one is cut from its end."""
+    micro_batch: Auto | Annotated[int, Field(ge=1, le=256)] = "auto"
+    """Sequences that go through the model at once; has no influence on the result."""
+    packing: Auto | bool = "auto"
+    """Whether sequences are put one after the other instead of being padded."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the base's weights and of the arithmetic; adapters are always float32."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many GPUs to train on; without GPUs, processes that share the batch."""
 
 
 class TrainSpec(Record):
@@ -81,10 +113,15 @@ class TrainSpec(Record):
     """The catalogue id or `ft:` model that really trains."""
     engine: str
     """Plugin in `train/engines` that runs it."""
-    method: Literal["supervised"] = "supervised"
+    method: Method = "supervised"
     training_file: str
     validation_file: str | None = None
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
+    options: TrainOptions = Field(default_factory=TrainOptions)
+    grader: dict[str, Any] | None = None
+    """Reinforcement: what an answer is worth, in OpenAI's JSON."""
+    response_format: dict[str, Any] | None = None
+    """Reinforcement: the shape that answers are held to while they are sampled."""
     method_given: bool = True
     """False when the caller used only the legacy top-level `hyperparameters`."""
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)]

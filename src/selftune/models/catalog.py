@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
+from pydantic import Field
+
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 
@@ -21,6 +23,19 @@ class Base(Record):
     created: int
     for_tests: bool = False
     """Can be trained by name, and is not listed before it has been."""
+    source: str | None = None
+    """Folder of safetensors, or a repository of the Hugging Face hub; None has its own weights."""
+    revision: str | None = None
+    """Commit of the repository; None takes what the cache has, or the newest."""
+    family: str | None = None
+    """How its chat template writes tool calls: a name of `models/hf/families`."""
+    parameters: int | None = None
+    targets: tuple[str, ...] = ()
+    """Modules that get adapters; none means every linear layer but the last."""
+    learning_rate: dict[str, float] = Field(default_factory=dict)
+    """By method: what `learning_rate_multiplier` multiplies; absent means the engine's own."""
+    server: str | None = None
+    """Address of the OpenAI-shaped server that answers for it, such as vLLM's."""
 
 
 class Alias(Record):

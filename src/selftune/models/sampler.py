@@ -1,11 +1,12 @@
 """What it means to ask a model: a prompt goes in, a completion comes out, whoever serves it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Protocol
 
 import numpy as np
 from pydantic import Field
 
+from selftune.core.errors import SelftuneError
 from selftune.core.records import Record, Usage
 
 
@@ -30,6 +31,14 @@ class Prompt(Record):
 
     messages: tuple[dict[str, Any], ...]
     sampling: Sampling = Sampling()
+    text: str | None = None
+    """A text to go on with instead of messages, with no chat template around it."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """OpenAI's `tools`."""
+    tool_choice: str | dict[str, Any] = "auto"
+    parallel_tool_calls: bool = True
+    response_format: dict[str, Any] | None = None
+    """OpenAI's `response_format`; the answer is held to it."""
 
 
 class Alternative(Record):
@@ -54,12 +63,21 @@ class Token(Record):
     top: tuple[Alternative, ...] = ()
 
 
+class ToolCall(Record):
+    """A function that the model wants called."""
+
+    choice: int = 0
+    name: str
+    arguments: str
+    """JSON."""
+
+
 class Finish(Record):
     """The end of one of the `n` answers."""
 
     choice: int = 0
     reason: str
-    """`stop` or `length`."""
+    """`stop`, `length` or `tool_calls`."""
 
 
 class Choice(Record):
@@ -68,6 +86,7 @@ class Choice(Record):
     text: str
     tokens: tuple[Token, ...]
     finish_reason: str
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Completion(Record):
@@ -77,6 +96,9 @@ class Completion(Record):
     usage: Usage
 
 
+Piece = Token | ToolCall | Finish | Usage
+
+
 class Sampler(Protocol):
     """A model that answers. Batch in, batch out; concurrency is the sampler's own affair."""
 
@@ -84,10 +106,36 @@ class Sampler(Protocol):
         """Answer every prompt, in order."""
         ...
 
-    def stream(self, prompt: Prompt) -> Iterator[Token | Finish | Usage]:
+    def stream(self, prompt: Prompt) -> Iterator[Piece]:
         """Answer one prompt token by token; the last item is the usage."""
         ...
 
     def embed(self, texts: Sequence[str]) -> tuple[np.ndarray, int]:
         """Return unit vectors, shape (texts, width), float32, and the tokens that were read."""
+        ...
+
+
+class LiveSampler(Sampler, Protocol):
+    """A sampler that takes new prompts while it answers others: continuous batching.
+
+    All calls come from one thread. Nothing happens between two calls of `step`.
+    """
+
+    def start(self, prompt: Prompt, tell: Callable[[Piece | SelftuneError], None]) -> int:
+        """Take a prompt and return its number.
+
+        `tell` is called from `step`, last with the usage or with the error that ended the answer.
+
+        Raises:
+            InvalidInput: the model cannot do what is asked, or the prompt is too long.
+
+        """
+        ...
+
+    def drop(self, number: int) -> None:
+        """Forget a prompt whose caller has gone."""
+        ...
+
+    def step(self) -> bool:
+        """Take the next token of every answer that is under way; False when there is none."""
         ...

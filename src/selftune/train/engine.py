@@ -3,22 +3,31 @@
 The worker owns jobs, leases and the database; an engine owns the state of a model. They meet here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from selftune.core.records import Hyperparameters, Record
+from pydantic import Field
+
+from selftune.core.records import Hyperparameters, Method, Record, TrainOptions
 
 
 class TrainRequest(Record):
     """What to train, with every path already resolved on this machine."""
 
     base_folder: Path | None
-    """Folder of the model to continue from; None starts from the engine's own base."""
+    """Folder of the model to continue from, a base or a product of this engine; None starts from
+    the engine's own base."""
+    base: str = ""
+    """Catalogue id of the base that the model comes from in the end."""
     training_file: Path
-    """Validated chat JSONL."""
+    """Validated JSONL of the method's format."""
     validation_file: Path | None = None
+    method: Method = "supervised"
     hyperparameters: Hyperparameters
+    options: TrainOptions = Field(default_factory=TrainOptions)
+    response_format: dict[str, Any] | None = None
+    """Reinforcement: the shape that sampled answers are held to."""
     seed: int
     threads: int = 0
     """Processor threads; 0 means all cores."""
@@ -39,6 +48,45 @@ class Trained(Record):
     steps: int
 
 
+class Sampled(Record):
+    """One answer to be graded, with the training row that it answers."""
+
+    item: dict[str, Any]
+    """The row's own fields, which graders read as `item`."""
+    text: str
+    message: dict[str, Any]
+    """The assistant's message as OpenAI writes it, tool calls and all."""
+
+
+class Reward(Record):
+    """What an answer is worth; without a value it could not be graded, which is not a zero."""
+
+    value: float | None
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Of the graders inside a `multi` grader, by name."""
+    error: str | None = None
+    """Which of OpenAI's error names the failure has, such as `invalid_variable_error`."""
+
+
+class RewardMetrics(Record):
+    """One step of reinforcement, in OpenAI's names."""
+
+    train_mean_reward: float | None
+    """None where no answer of the step could be graded."""
+    full_valid_mean_reward: float | None = None
+    full_valid_mean_parse_error: float | None = None
+    completion_tokens_mean: float
+    reasoning_tokens_mean: float = 0.0
+    mean_unresponsive_rewards: float = 0.0
+    """Share of answers that could not be graded."""
+    errors: dict[str, float] = Field(default_factory=dict)
+    """Counts by OpenAI's names, such as `train_invalid_variable_error_count`."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Mean of each grader inside a `multi` grader, by name."""
+    timing: dict[str, float] = Field(default_factory=dict)
+    """Seconds: `sampling`, `grading`, `training`, `eval`, `full_iteration`."""
+
+
 class StepMetrics(Record):
     """One optimiser step, in OpenAI's names."""
 
@@ -50,6 +98,8 @@ class StepMetrics(Record):
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_mean_token_accuracy: float | None = None
+    reward: RewardMetrics | None = None
+    """Only where the method is reinforcement."""
 
 
 class TrainingRun(Protocol):
@@ -91,8 +141,13 @@ class TrainingRun(Protocol):
 
         `epoch` counts from one; at a pause it is the one under way. `save_model` writes a servable
         model folder (None keeps the state only), `save_state` what resuming needs; each gets an
-        empty folder, renamed in place when whole.
+        empty folder, renamed in place when whole. Of a reinforcement's checkpoints those with the
+        highest `full_valid_mean_reward` are kept, of others the latest.
         """
+        ...
+
+    def grade(self, answers: Sequence[Sampled]) -> list[Reward]:
+        """Return what each answer is worth by the job's grader, in order; reinforcement only."""
         ...
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ Everything is written under the job's lease, so a child that lost it can write n
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from selftune.store.blobs import place_folder
 from selftune.store.checkpoints import insert_checkpoint, last_state, retire_checkpoints
 from selftune.store.models import insert_model
 from selftune.store.store import Store
-from selftune.train.engine import Resolved, StepMetrics
+from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics
 from selftune.train.leftovers import STEP_MARK, scratch_folder
 
 KEPT_EPOCHS = 3
@@ -111,6 +111,10 @@ class JobRun:
         self._remove_old_states(keep=state)
         if not is_last:
             self.check()
+
+    def grade(self, answers: Sequence[Sampled]) -> list[Reward]:
+        """Return what each answer is worth by the job's grader."""
+        raise NotImplementedError
 
     def check(self) -> None:
         """Raise if the job must stop now."""
