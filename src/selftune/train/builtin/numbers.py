@@ -1,7 +1,8 @@
 """Train a number: ridge regression of its logarithm on meaning and words, in one exact pass.
 
 A step adds a batch to the normal equations; the loss that it reports is of predictions made before
-the batch was seen. A second epoch counts every row twice, which is the same as half the ridge.
+the batch was seen. A second epoch counts every row twice, which is the same as half the ridge. Of
+the features, only those that some row has are solved for: the weight of any other is exactly zero.
 """
 
 from collections import Counter
@@ -32,13 +33,15 @@ class NumberTask:
         pieces = split_pieces(examples.texts, examples.reading.pieces)
         self.lengths = [len(piece.ids) for piece in pieces]
         self._frequencies = inverse_frequencies([buckets(text) for text in examples.texts])
-        self._features = self._wide(encoder.embed_pieces(pieces), examples.texts)
+        wide = self._wide(encoder.embed_pieces(pieces), examples.texts)
+        self._present, self._width = np.flatnonzero(wide.any(0)), wide.shape[1]
+        self._features = wide[:, self._present]
         parsed = [parse_number(target) for target in examples.targets]
         shapes = Counter((p[1], p[2]) for p in parsed if p is not None)
         self._template, self._decimals = shapes.most_common(1)[0][0]
         self._logs = log_numbers(examples)
         self._mean = float(self._logs.mean())
-        width = self._features.shape[1]
+        width = len(self._present)
         self._gram = np.zeros((width, width), np.float32)
         self._moment = np.zeros(width, np.float32)
         self._weight = np.zeros(width, np.float32)
@@ -59,7 +62,7 @@ class NumberTask:
         """Answer rows that are not learned from."""
         pieces = split_pieces(texts, self._examples.reading.pieces)
         vectors = self._encoder.embed_pieces(pieces)
-        return self._score(self._wide(vectors, texts), targets)
+        return self._score(self._wide(vectors, texts)[:, self._present], targets)
 
     def choose_ridge(self, seed: int) -> dict[float, float]:
         """Take the ridge with the least absolute error in cross-validation; return all errors."""
@@ -74,8 +77,10 @@ class NumberTask:
     def files(self) -> ModelFiles:
         """Return the model as it stands."""
         low, high = float(self._logs.min()), float(self._logs.max())
+        weight = np.zeros(self._width, np.float32)
+        weight[self._present] = self._weight
         arrays: Arrays = {
-            "numbers.weight": self._weight,
+            "numbers.weight": weight,
             "numbers.fit": np.array([self._mean, self._spread]),
             "numbers.range": np.array([low, high]),
             "head.frequencies": self._frequencies,
