@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils import logging
 
 from selftune.core.errors import InvalidInput
 
@@ -60,6 +61,7 @@ def load_base(folder: Path, precision: Precision = "auto", device: str = "auto")
     known_type(folder)
     place = choose_device(device)
     kind = choose_precision(folder, precision, place)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would draw into logs
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder),
