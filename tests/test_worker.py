@@ -36,6 +36,7 @@ from selftune.store.accounts import DEFAULT_PROJECT, default_identity
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import get_file, save_file
 from selftune.store.models import get_model
+from selftune.store.schema import jobs
 from selftune.store.store import Store
 from selftune.train import run
 from selftune.train.create import FinetuneRequest, create_finetuning_job
@@ -255,20 +256,53 @@ def test_what_a_kill_left_of_a_job_is_removed_when_the_job_ends(store: Store) ->
     assert not (store.root / "runs" / job.id).exists()
 
 
+def children_of(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str, str]]]:
+    """Return a list that fills with the Python and the environment of each child."""
+    seen: list[tuple[str, Mapping[str, str]]] = []
+    start = processes.start
+
+    def note(
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        log: IO[bytes] | None = None,
+        python: str = "",
+    ) -> Child:
+        seen.append((python, environment))
+        return start(module, *arguments, environment=environment, log=log, python=python)
+
+    monkeypatch.setattr(processes, "start", note)
+    return seen
+
+
 def test_a_child_keeps_its_temporary_files_in_its_scratch(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[Mapping[str, str]] = []
-    start = processes.start
-
-    def note_environment(*arguments: str, environment: Mapping[str, str], log: IO[bytes]) -> Child:
-        started.append(environment)
-        return start(*arguments, environment=environment, log=log)
-
-    monkeypatch.setattr(processes, "start", note_environment)
+    seen = children_of(monkeypatch)
     job = create(store)
     run_until_done(store, job.id, DEFAULT_PROJECT)
-    assert [env["TMPDIR"] for env in started] == [str(store.root / "runs" / job.id / "scratch")]
+    assert [env["TMPDIR"] for _, env in seen] == [str(store.root / "runs" / job.id / "scratch")]
+
+
+def test_a_child_sees_the_devices_that_its_job_holds_and_no_others(
+    open_sqlite: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_sqlite(devices="0:1,3:1", train_python=sys.executable)
+    seen = children_of(monkeypatch)
+    for devices in (0, 2):
+        job = create(store, n_epochs=1)
+        with store.db.write() as connection:
+            connection.execute(jobs.update().where(jobs.c.id == job.id).values(devices=devices))
+        assert run_until_done(store, job.id, DEFAULT_PROJECT).status == "succeeded"
+    assert [python for python, _ in seen] == [sys.executable] * 2
+    assert [environment["CUDA_VISIBLE_DEVICES"] for _, environment in seen] == ["", "0,3"]
+
+
+def test_a_python_that_cannot_train_is_refused_at_the_start(open_sqlite: OpenStore) -> None:
+    for wrong, why in (("/nowhere/python", "cannot be started"), ("/bin/false", "imported there")):
+        store = open_sqlite(train_python=wrong)
+        with pytest.raises(InvalidInput, match=why):
+            worker.work(store, threading.Event())
 
 
 def test_a_model_of_a_killed_attempt_has_the_name_that_the_next_one_records(

@@ -30,6 +30,7 @@ from selftune.core.ids import IdSource
 from selftune.core.records import Job, JobError
 from selftune.core.settings import child_environment, load_settings
 from selftune.jobs import processes
+from selftune.jobs.devices import VISIBLE, find_devices, visible
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import (
     BATCH,
@@ -80,7 +81,8 @@ _log = logging.getLogger("selftune.worker")
 
 def work(store: Store, stop: threading.Event) -> None:
     """Take job after job until told to stop."""
-    owner = this_process()
+    processes.check_python(store.settings.train_python)
+    owner, devices = this_process(), find_devices(store.settings.devices)
     cleaned = float("-inf")
     courier = threading.Thread(target=_deliver, args=(store, stop), name="courier", daemon=True)
     courier.start()
@@ -88,7 +90,7 @@ def work(store: Store, stop: threading.Event) -> None:
         if time.monotonic() - cleaned > _HOUSEKEEPING_SECONDS:
             cleaned = time.monotonic()
             _clean(store)
-        claimed = claim(store, owner)
+        claimed = claim(store, owner, devices=devices)
         if claimed is None:
             stop.wait(_IDLE_SECONDS)
         else:
@@ -103,12 +105,13 @@ def run_until_done(
 
     `each` is called a few times a second with the job as it is, for a progress bar.
     """
+    processes.check_python(store.settings.train_python)
     stop = threading.Event()
-    owner = this_process()
+    owner, devices = this_process(), find_devices(store.settings.devices)
 
     def attend() -> None:
         while not stop.is_set():
-            claimed = claim(store, owner, only=job_id)
+            claimed = claim(store, owner, only=job_id, devices=devices)
             if claimed is not None:
                 _attend(store, *claimed, stop)
             stop.wait(_IDLE_SECONDS)
@@ -167,8 +170,11 @@ def _start(store: Store, job: Job, lease: Lease, log: IO[bytes]) -> processes.Ch
     environment = child_environment(store.settings)
     environment["TMPDIR"] = str(scratch_folder(store, lease.job_id))  # removed with the job
     arguments = ("run", lease.job_id, lease.token)
+    if lease.devices is not None:
+        environment[VISIBLE] = visible(lease.devices)  # none for who needs none: others hold them
     program = _PROGRAMS.get(job.kind, "selftune.worker")
-    return processes.start(program, *arguments, environment=environment, log=log)
+    python = store.settings.train_python if job.kind == KIND else ""
+    return processes.start(program, *arguments, environment=environment, log=log, python=python)
 
 
 def _watch(

@@ -15,7 +15,8 @@ import typer
 from selftune.cli.console import err, out
 from selftune.core.errors import InvalidInput
 from selftune.core.settings import Settings, child_environment, load_settings
-from selftune.jobs.processes import KeptAlive
+from selftune.jobs.devices import find_devices
+from selftune.jobs.processes import KeptAlive, check_python
 from selftune.store.accounts import create_key, list_keys
 from selftune.store.store import Store, open_store
 
@@ -39,6 +40,8 @@ def serve(
             f"--no-auth is allowed on loopback only, and {settings.host!r} is not: "
             "listen on 127.0.0.1 or use keys."
         )
+    check_python(settings.train_python)
+    find_devices(settings.devices)  # raises what is wrong with the setting, here and not in a log
     store = open_store(settings)
     with _only_server(store), _listen(settings) as listening, _children(store):
         url = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"

@@ -158,6 +158,10 @@ class Job(Record):
     attempts: int = 0
     seconds_used: float = 0.0
     """How long it has run, all attempts together."""
+    devices: int = 0
+    """GPUs that it needs where the machine has any."""
+    device_memory: int | None = None
+    """MiB that it needs on each GPU; None means all that the GPU has."""
 
 
 class Event(Record):

@@ -68,6 +68,24 @@ class Settings(Record):
     """`spec` makes ids seeded and accepts the placeholder ids of the SDKs' own tests."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """Processor threads a training or serving process may use; 0 means all cores."""
+    default_base: str = ""
+    """Base that the names of OpenAI's models stand for where you set no alias: a base's id, or `auto`,
+    the largest one here that this machine can train; empty means the embedded model."""
+    gguf_converter: str = ""
+    """llama.cpp's `convert_hf_to_gguf.py`, for exports as GGUF."""
+    devices: str = "auto"
+    """GPUs that jobs train on: `auto` for all that `nvidia-smi` lists, `none`, or numbers as `0,1`;
+    with GiB to use less of a GPU's memory, as in `0:40,1:40`."""
+    train_python: str = ""
+    """Python that trainings run with, of an environment with selftune and the libraries of its
+    engines; empty means the server's own."""
+    tensorboard_dir: str = ""
+    """Folder where each training is shown to TensorBoard; empty means none."""
+    mlflow_uri: str = ""
+    """Address of the MLflow that trainings are reported to, as `MLFLOW_TRACKING_URI`; empty means
+    none."""
+    model_server_home: str = ""
+    """Path of the home folder where model servers such as vLLM see it; empty means the same."""
     prices: str = ""
     """TOML file of your own prices, over those that ship; empty means none."""
 

@@ -13,9 +13,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
+from selftune.core.errors import InvalidInput
 from selftune.core.settings import read_variable
 
 LIFELINE = "SELFTUNE_LIFELINE"
@@ -24,6 +26,7 @@ LIFELINE = "SELFTUNE_LIFELINE"
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 _CALM_SECONDS = 30.0
+_CHECK_SECONDS = 120.0
 
 
 class Child:
@@ -64,14 +67,18 @@ class Child:
 
 
 def start(
-    module: str, *arguments: str, environment: Mapping[str, str], log: IO[bytes] | None = None
+    module: str,
+    *arguments: str,
+    environment: Mapping[str, str],
+    log: IO[bytes] | None = None,
+    python: str = "",
 ) -> Child:
-    """Start `python -m MODULE ARGUMENTS` with a lifeline to this process."""
+    """Start `PYTHON -m MODULE ARGUMENTS` with a lifeline to this process, whose Python it has."""
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python or sys.executable, "-m", module, *arguments],
             env={**environment, LIFELINE: str(reading)},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -82,6 +89,40 @@ def start(
     finally:
         os.close(reading)
     return Child(process, writing)
+
+
+def check_python(python: str) -> None:
+    """Check that an interpreter can run this program's children; none means this process's own.
+
+    Raises:
+        InvalidInput: there is no such program, or it does not have this version of selftune.
+
+    """
+    if not python:
+        return
+    asked = "from importlib.metadata import version; import selftune; print(version('selftune'))"
+    wanted = version("selftune")
+    try:
+        told = subprocess.run(
+            [python, "-c", asked], capture_output=True, text=True, timeout=_CHECK_SECONDS
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise _unusable(python, f"it cannot be started: {error}") from error
+    if told.returncode != 0:
+        lines = told.stderr.strip().splitlines() or ["it does not say why"]
+        raise _unusable(python, f"selftune cannot be imported there: {lines[-1]}")
+    found = told.stdout.strip()
+    if found != wanted:
+        raise _unusable(python, f"it has selftune {found}, and this is {wanted}")
+
+
+def _unusable(python: str, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"SELFTUNE_TRAIN_PYTHON is {python!r}: {why}. It must be the Python of an environment in "
+        "which this version of selftune is installed with the extra of the engine.",
+        code="invalid_setting",
+        param="train_python",
+    )
 
 
 def die_with_parent() -> None:

@@ -6,16 +6,17 @@ that was declared dead cannot write over its successor.
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from selftune.core.errors import Cancelled, InvalidInput, LeaseLost, NotFound
 from selftune.core.pages import Page, page_of
 from selftune.core.records import Job, JobError, JobStatus, Record
+from selftune.jobs.devices import Device, Waiting, choose
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.states import CLAIMABLE, TERMINAL, check_move, is_terminal
 from selftune.store.owners import is_gone
@@ -31,7 +32,14 @@ BATCH = "batch"
 EXPIRED = "expired"
 """In a batch's state when its time was over before its requests were answered."""
 _BATCH = 500
-_NO_LEASE: dict[str, Any] = {"lease_token": None, "lease_owner": None, "lease_expires_at": None}
+_NO_LEASE: dict[str, Any] = {
+    "lease_token": None,
+    "lease_owner": None,
+    "lease_expires_at": None,
+    "devices_held": None,
+}
+_MOST_WEIGHED = 200
+"""Jobs at the head of the queue of which the first that fits the free devices is taken."""
 
 
 class Lease(Record):
@@ -39,6 +47,8 @@ class Lease(Record):
 
     job_id: str
     token: str
+    devices: tuple[str, ...] | None = None
+    """Keys of the devices that the job holds as long as the lease; None where there are none."""
 
 
 def enqueue(store: Store, connection: Connection, job: Job, first: tuple[NewEvent, ...]) -> None:
@@ -179,28 +189,38 @@ def resume_job(store: Store, project_id: str, job_id: str) -> Job:
         return move(store, connection, job, "queued")
 
 
-def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Lease] | None:
-    """Take the next job that needs a worker: highest priority first, then oldest."""
-    now = store.clock()
+def claim(
+    store: Store, owner: str, *, only: str | None = None, devices: Sequence[Device] = ()
+) -> tuple[Job, Lease] | None:
+    """Take the next job that needs a worker: highest priority first, then oldest.
+
+    Where the worker's machine has devices, a job that needs some is taken if they are free.
+    """
     with store.db.write() as connection:
-        free_again = _gone_owners(connection)
-        available = or_(
-            jobs.c.lease_token.is_(None),
-            jobs.c.lease_expires_at < now,
-            jobs.c.lease_owner.in_(free_again),
-        )
+        available = and_(jobs.c.status.in_(CLAIMABLE), _without_owner(store, connection))
+        wanted = available if only is None else and_(available, jobs.c.id == only)
+        shares: dict[str, int] = {}
+        if devices:
+            store.db.lock(connection, "devices")
+            held = _held(connection, available)
+            name, shares = _next_for(store, connection, wanted, devices, held)
+            if name is None:
+                return None
+            wanted = and_(available, jobs.c.id == name)
         query = (
             select(jobs.c.position, jobs.c.lease_token, *_COLUMNS)
-            .where(and_(jobs.c.status.in_(CLAIMABLE), available))
+            .where(wanted)
             .order_by(jobs.c.priority.desc(), jobs.c.position)
             .limit(1)
         )
-        if only is not None:
-            query = query.where(jobs.c.id == only)
         row = connection.execute(query.with_for_update(skip_locked=True)).first()
         if row is None:
             return None
-        lease = Lease(job_id=row.id, token=secrets.token_hex(16))
+        lease = Lease(
+            job_id=row.id,
+            token=secrets.token_hex(16),
+            devices=tuple(shares) if devices else None,
+        )
         # A worker's death says nothing against the job that it had; only a child's does.
         attempts = row.attempts + 1 if row.lease_token is None else max(1, row.attempts)
         connection.execute(
@@ -209,11 +229,91 @@ def claim(store: Store, owner: str, *, only: str | None = None) -> tuple[Job, Le
             .values(
                 lease_token=lease.token,
                 lease_owner=owner,
-                lease_expires_at=now + store.settings.lease_seconds,
+                lease_expires_at=store.clock() + store.settings.lease_seconds,
                 attempts=attempts,
+                devices_held=json.dumps(shares) if shares else None,
+                passed_over=0,
             )
         )
         return _get(connection, row.id, None), lease
+
+
+def _without_owner(store: Store, connection: Connection) -> ColumnElement[bool]:
+    """Return the condition that no living worker has a job."""
+    return or_(
+        jobs.c.lease_token.is_(None),
+        jobs.c.lease_expires_at < store.clock(),
+        jobs.c.lease_owner.in_(_gone_owners(connection)),
+    )
+
+
+def _next_for(
+    store: Store,
+    connection: Connection,
+    wanted: ColumnElement[bool],
+    devices: Sequence[Device],
+    held: Mapping[str, int],
+) -> tuple[str | None, dict[str, int]]:
+    """Return the job to take and its shares of devices: the first that needs none, or fits."""
+    ordered = (
+        select(
+            jobs.c.id,
+            jobs.c.priority,
+            jobs.c.position,
+            jobs.c.devices,
+            jobs.c.device_memory,
+            jobs.c.passed_over,
+        )
+        .where(wanted)
+        .order_by(jobs.c.priority.desc(), jobs.c.position)
+    )
+    plain = connection.execute(ordered.where(jobs.c.devices == 0).limit(1)).first()
+    needing = connection.execute(ordered.where(jobs.c.devices > 0).limit(_MOST_WEIGHED)).all()
+    waiting = [
+        Waiting(
+            id=row.id, devices=row.devices, memory=row.device_memory, passed_over=row.passed_over
+        )
+        for row in needing
+    ]
+    choice = choose(waiting, devices, held)
+    _tell_too_large(store, connection, choice.too_large, len(devices))
+    order = {row.id: (-row.priority, row.position) for row in needing}
+    if plain is not None and (
+        choice.id is None or (-plain.priority, plain.position) < order[choice.id]
+    ):
+        return plain.id, {}
+    if choice.overtaken:
+        passed = jobs.update().where(jobs.c.id.in_(choice.overtaken))
+        connection.execute(passed.values(passed_over=jobs.c.passed_over + 1))
+    return choice.id, choice.shares
+
+
+def _held(connection: Connection, available: ColumnElement[bool]) -> dict[str, int]:
+    """Return how much of each device is held. Who lost its lease loses its devices for good."""
+    lost = jobs.update().where(available, jobs.c.devices_held.is_not(None))
+    # Not none: a job that had a worker is not blamed for that worker's end
+    connection.execute(lost.values(lease_token=secrets.token_hex(16), devices_held=None))
+    held: dict[str, int] = {}
+    rows = connection.execute(select(jobs.c.devices_held).where(jobs.c.devices_held.is_not(None)))
+    for found in rows.scalars():
+        for key, memory in json.loads(found).items():
+            held[key] = held.get(key, 0) + memory
+    return held
+
+
+def _tell_too_large(
+    store: Store, connection: Connection, names: tuple[str, ...], count: int
+) -> None:
+    """Say once in a job's events that it needs more than this machine has."""
+    for name in names:
+        needs = connection.execute(select(jobs.c.devices).where(jobs.c.id == name)).scalar()
+        text = (
+            f"The job needs {needs} GPU(s) with enough memory each; the machine of this worker has "
+            f"{count} and cannot take it. It waits for a worker with more: cancel it and ask for "
+            "fewer devices or a smaller base if there is none"
+        )
+        event = NewEvent(key="too-large-for-devices", message=text, level="warn")
+        append_events(store, connection, name, (event,))
 
 
 def heartbeat(store: Store, lease: Lease, *, seconds: float = 0.0) -> None:

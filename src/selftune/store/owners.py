@@ -8,20 +8,20 @@ from pathlib import Path
 
 def this_process() -> str:
     """Return this process's name: host, process id, and its start, which no later one shares."""
-    return f"{_machine()}:{os.getpid()}:{_start_of(os.getpid())}"
+    return f"{this_machine()}:{os.getpid()}:{_start_of(os.getpid())}"
 
 
 def is_gone(owner: str) -> bool:
     """Return True when the owner ran on this machine and has ended; False when nobody can tell."""
     match owner.rsplit(":", 2):
-        case [machine, pid, start] if machine == _machine() and pid.isdigit():
+        case [machine, pid, start] if machine == this_machine() and pid.isdigit():
             return _start_of(int(pid)) != start
         case _:
             return False
 
 
 @cache
-def _machine() -> str:
+def this_machine() -> str:
     """Return what process ids are unique in: a host, and in it a container's own numbering."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink()).removeprefix("pid:[").removesuffix("]")

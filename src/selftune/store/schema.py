@@ -127,6 +127,10 @@ jobs = Table(
     Column("lease_owner", String(200), index=True),
     Column("lease_expires_at", Float),
     Column("pause_requested", Integer, nullable=False),
+    Column("devices", Integer, nullable=False, server_default="0"),
+    Column("device_memory", Integer),
+    Column("devices_held", Text),
+    Column("passed_over", Integer, nullable=False, server_default="0"),
     Index("jobs_by_project", "project_id", "kind", "position"),
     Index("jobs_by_status", "status", "priority", "position"),
 )
