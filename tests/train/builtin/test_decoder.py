@@ -1,6 +1,7 @@
 """The decoder copies what it never saw, computes the same with and without torch, and resumes."""
 
 import json
+import shutil
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -116,8 +117,27 @@ def part(
 ) -> DecoderPart:
     part = DecoderPart(examples, encoder, seed=1)
     folder = tmp_path_factory.mktemp("run")
-    train_quietly(part, Plan(12, 8, 1.0, 1, len(ROWS)), RecordedRun(folder, folder))
+    train_quietly(part, Plan(2, 8, 1.0, 1, len(ROWS)), RecordedRun(folder, folder))
     return part
+
+
+def request_for(folder: Path, rows: list[tuple[str, str]]) -> TrainRequest:
+    return TrainRequest(
+        base_folder=None,
+        training_file=write_chats(folder / "train.jsonl", rows),
+        hyperparameters=Hyperparameters(n_epochs=8, batch_size=8),
+        seed=1,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
+    """Train as a user's job does."""
+    folder = tmp_path_factory.mktemp("tuned")
+    run = RecordedRun(folder, folder)
+    engines.build(engines.Params()).train(request_for(folder, ROWS), run)
+    return run
 
 
 def distribution(part: DecoderPart, encoder: Encoder, text: str) -> DecoderDistribution:
@@ -128,11 +148,13 @@ def distribution(part: DecoderPart, encoder: Encoder, text: str) -> DecoderDistr
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Grzegorz Brzęczyszczykiewicz", "Oona Tennant", "Xu Li"])
 def test_a_name_that_was_never_seen_is_copied(
-    part: DecoderPart, encoder: Encoder, name: str
+    tuned: RecordedRun, encoder: Encoder, name: str
 ) -> None:
-    found = likeliest(distribution(part, encoder, f"{name} moves to Graz."))
+    model = TunedModel(load_model(tuned.model), encoder)
+    found = likeliest(model.of_texts([f"{name} moves to Graz."])[0])
     assert found == json.dumps({"name": name, "town": "Graz"}, ensure_ascii=False)
 
 
@@ -161,33 +183,36 @@ def test_an_answer_ends_even_if_the_model_would_go_on(part: DecoderPart, encoder
     assert 0 < len(encode(likeliest(endless))) <= 31
 
 
-def request_for(folder: Path, rows: list[tuple[str, str]], epochs: int) -> TrainRequest:
-    return TrainRequest(
-        base_folder=None,
-        training_file=write_chats(folder / "train.jsonl", rows),
-        hyperparameters=Hyperparameters(n_epochs=epochs),
-        seed=1,
-        threads=1,
-    )
+@pytest.mark.slow
+def test_the_engine_decides_to_write_and_learns(tuned: RecordedRun, encoder: Encoder) -> None:
+    files = load_model(tuned.model)
+    assert files.kind == "written"
+    assert tuned.steps[-1].train_loss < tuned.steps[0].train_loss / 10
+    model = TunedModel(files, encoder)
+    assert json.loads(likeliest(model.of_texts(["Quim Vale moves to Lyon."])[0]))["town"] == "Lyon"
 
 
 @pytest.mark.slow
-def test_the_engine_decides_to_write_and_a_paused_run_ends_with_the_same_bytes(
-    tmp_path: Path, encoder: Encoder
+def test_a_paused_run_that_writes_ends_with_the_same_bytes(
+    tmp_path: Path, tuned: RecordedRun
 ) -> None:
-    request = request_for(tmp_path, ROWS, epochs=16)
-    whole = RecordedRun(tmp_path / "whole", tmp_path)
+    request = request_for(tmp_path, ROWS[:24])
+
+    def run(name: str, pause_at: int = 0) -> RecordedRun:
+        """Return a run that knows what was chosen: so few rows would decide for choosing."""
+        made = RecordedRun(tmp_path / name, tuned.cache, pause_at=pause_at)
+        shutil.copy(tuned.folder / "choice.json", made.folder)
+        return made
+
+    whole, paused = run("whole"), run("paused", pause_at=10)
     engines.build(engines.Params()).train(request, whole)
-    files = load_model(whole.model)
-    assert files.kind == "written"
-    assert whole.steps[-1].train_loss < whole.steps[0].train_loss / 10
-    model = TunedModel(files, encoder)
-    assert json.loads(likeliest(model.of_texts(["Quim Vale moves to Lyon."])[0]))["town"] == "Lyon"
-    paused = RecordedRun(tmp_path / "paused", tmp_path, pause_at=whole.steps[-1].total_steps - 1)
+    assert load_model(whole.model).kind == "written"
+    assert whole.steps[-1].total_steps == 24
     with pytest.raises(Paused):
         engines.build(engines.Params()).train(request, paused)
     resumed = paused.resumed()
     engines.build(engines.Params()).train(request, resumed)
+    assert len(paused.steps) + len(resumed.steps) == len(whole.steps)
     assert folder_bytes(resumed.model) == folder_bytes(whole.model)
 
 
