@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Shape = Literal["llama", "qwen", "gemma"]
-Tables = tuple[dict[str, int], list[tuple[str, str]]]
+Tables = tuple[dict[str, int], Any]
+"""The number of each token, and the pairs that are merged."""
 
 TEXTS = (
     "The ferry to the island leaves at nine and comes back before the evening.",
@@ -173,7 +174,8 @@ def make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = _config(shape, (hidden, layers, vocabulary, context), tokenizer)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        chosen: Any = AutoModelForCausalLM
+        model = chosen.from_config(config, dtype=torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,0 +1,63 @@
+"""Channels, as gpt-oss writes them: what it says, what it thinks, and whom it calls."""
+
+import re
+from collections.abc import Sequence
+
+from selftune.models.hf.dialect import (
+    Family,
+    Reading,
+    Tool,
+    ToolGrammar,
+    calls_in_json,
+    dumped,
+    shapes,
+)
+from selftune.models.sampler import ToolCall
+
+_PART = re.compile(
+    r"(?:<\|start\|>assistant)?(?P<to>\s*to=functions\.[\w.-]+)?"
+    r"<\|channel\|>(?P<channel>\w+)(?P<also>\s*to=functions\.[\w.-]+)?"
+    r"[^<]*(?:<\|constrain\|>\w+)?<\|message\|>(?P<said>.*?)"
+    r"(?:<\|(?:end|call|return)\|>|\Z)",
+    re.DOTALL,
+)
+
+
+class Harmony:
+    """See the module."""
+
+    name = "harmony"
+    marks = ("<|channel|>", " to=")
+
+    def read(self, text: str, names: frozenset[str]) -> Reading:
+        """Return what is said in the last channel for the user, and which functions are called."""
+        said, calls = [], list[ToolCall]()
+        parts = list(_PART.finditer(text))
+        for part in parts:
+            function = (part["to"] or part["also"] or "").partition("functions.")[2]
+            call = _called(function, part["said"], names) if function else None
+            if call is not None:
+                calls.append(call)
+            elif function or part["channel"] != "analysis":
+                said.append(part["said"])
+        return Reading("\n".join(said), tuple(calls)) if parts else Reading(text, ())
+
+    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar:
+        """Return what an answer looks like that calls one of these functions; only one at a time."""
+
+        def before(name: str) -> str:
+            return f" to=functions.{name}<|channel|>commentary json<|message|>"
+
+        return ToolGrammar(
+            begin="", calls=shapes(tools, before, ""), between="", end="", many=False
+        )
+
+
+def _called(function: str, arguments: str, names: frozenset[str]) -> ToolCall | None:
+    text = f'{{"name": {dumped(function)}, "arguments": {arguments.strip()}}}'
+    return next(iter(calls_in_json(text, names)), None)
+
+
+def build() -> Family:
+    """Return the family."""
+    return Harmony()
