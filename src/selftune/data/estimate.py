@@ -145,7 +145,8 @@ def estimate(
 
 
 def _usual(prices: Prices) -> tuple[str, ...]:
-    local = [base.id for base in catalog().base if not base.for_tests]
+    embedded = (base for base in catalog().base if base.source is None)
+    local = [base.id for base in embedded if not base.for_tests]
     return (*(price.id for price in prices.trainable()), *local)
 
 

@@ -1,7 +1,7 @@
 """What models cost, from `prices.toml` beside this file and from a file of the user's own.
 
-A price that nobody stated is None: unknown, never zero. Models of the catalogue run on your own
-machine and are billed by nobody.
+A price that nobody stated is None: unknown, never zero. Models whose weights ship with selftune
+run on your own machine and are billed by nobody; who asks an open model elsewhere may be billed.
 """
 
 import tomllib
@@ -75,7 +75,8 @@ class Prices(Record):
             if name == price.id or name in price.names:
                 return price
         # Names of fine-tunes have no slash.
-        local = next((b for b in catalog().base if name in (b.id, b.id.replace("/", "-"))), None)
+        own = (base for base in catalog().base if base.source is None)
+        local = next((b for b in own if name in (b.id, b.id.replace("/", "-"))), None)
         return None if local is None else _local(local.id)
 
     def trainable(self) -> tuple[Price, ...]:

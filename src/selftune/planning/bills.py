@@ -7,7 +7,7 @@ import numpy as np
 from selftune.core.runfile import RunFile
 from selftune.data.counting.epochs import resolve_epochs
 from selftune.evaluate.curve.report import Bill
-from selftune.models.catalog import catalog
+from selftune.models.chosen import catalog_of
 from selftune.models.costs import training_cost
 from selftune.planning.log import Run
 from selftune.prove.home import Home
@@ -17,7 +17,10 @@ class Biller:
     """Knows whose prices count."""
 
     def __init__(self, home: Home, spec: RunFile, priced_as: str | None) -> None:
-        base = catalog().find(spec.model.base)
+        known = catalog_of(home.settings)
+        base = known.find(spec.model.base)
+        self.model = known.snapshot(spec.model.base)
+        """What is trained, by its dated name."""
         trained = spec.model.base if base is None else base.id
         self.name = priced_as or trained
         self._price = home.prices.find(self.name)

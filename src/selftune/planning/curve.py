@@ -25,7 +25,6 @@ from selftune.evaluate.curve.report import (
 from selftune.evaluate.items import Item
 from selftune.evaluate.statistics import Interval, bootstrap_mean
 from selftune.evaluate.statistics.distributions import two_sided_point
-from selftune.models.catalog import catalog
 from selftune.planning.bills import Biller
 from selftune.planning.errors import errors_of, scored_everywhere
 from selftune.planning.log import Run
@@ -149,7 +148,7 @@ def _report(
     return CurveReport(
         name=spec.name,
         metric=metric,
-        model=catalog().snapshot(spec.model.base),
+        model=biller.model,
         priced_as=biller.name,
         items=len(kept),
         left_out=left_out,

@@ -29,7 +29,7 @@ from selftune.evaluate.task import Progress as AskingProgress
 from selftune.evaluate.task import Task
 from selftune.jobs.events import hand_on
 from selftune.jobs.queue import JobQuery, get_job, list_jobs
-from selftune.models.catalog import catalog
+from selftune.models.chosen import catalog_of
 from selftune.planning.log import Run, RunLog
 from selftune.prove.home import Home
 from selftune.store.checkpoints import list_checkpoints
@@ -142,7 +142,9 @@ def carry_out(at: Bench, rows: Sequence[Row], wanted: Hyperparameters, seed: int
 
 
 def _key(at: Bench, rows: Sequence[Row], wanted: Hyperparameters, seed: int) -> str:
-    evaluation = at.spec.evaluation
+    evaluation, model = at.spec.evaluation, at.spec.model.base
+    known = catalog_of(at.home.settings)
+    base = known.find(model)
     return fingerprint(
         {
             "rows": fingerprint(list(rows)),
@@ -152,7 +154,8 @@ def _key(at: Bench, rows: Sequence[Row], wanted: Hyperparameters, seed: int) -> 
             "sampling": evaluation.model_dump(
                 mode="json", include={"temperature", "max_tokens", "samples", "seed"}
             ),
-            "base": catalog().snapshot(at.spec.model.base),
+            "base": known.snapshot(model),
+            "trained": None if base is None else base.id,
             "hyperparameters": wanted.model_dump(mode="json"),
             "seed": seed,
         }

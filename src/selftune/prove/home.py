@@ -11,7 +11,9 @@ from selftune.core.settings import Settings
 from selftune.evaluate.arms import Answerer
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.task import Backing
+from selftune.models.bases import is_here
 from selftune.models.catalog import catalog
+from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
 from selftune.models.prices import FREE, Prices, Rates, load
 
@@ -68,8 +70,11 @@ class Home:
         `OPENAI_BASE_URL` says.
         """
         found = self.endpoints.find(model)
-        if found is not None or model.startswith("ft:") or catalog().find(model) is not None:
+        if found is not None or model.startswith("ft:"):
             return found
+        base = catalog_of(self.settings).find(model)
+        if base is not None and is_here(base, self.settings.root):
+            return None
         return Endpoint(model=model)
 
     def find(self, model: str) -> "Served":

@@ -1,7 +1,8 @@
 """A model's name -> what to load."""
 
 from selftune.core.records import Identity, Record
-from selftune.models.catalog import catalog
+from selftune.models.bases import base_folder
+from selftune.models.chosen import catalog_of
 from selftune.store.models import get_model, unknown_model
 from selftune.store.store import Store
 
@@ -11,7 +12,7 @@ class Served(Record):
 
     engine: str
     folder: str | None
-    """Relative to the home folder; None for a base."""
+    """Relative to the home folder; absolute for an open base, None for an embedded one."""
 
 
 def resolve(store: Store, identity: Identity, name: str) -> Served:
@@ -19,11 +20,14 @@ def resolve(store: Store, identity: Identity, name: str) -> Served:
 
     Raises:
         NotFound: in OpenAI's words.
+        InvalidInput: it is an open base that is not on this machine; says what to do.
 
     """
-    base = catalog().find(name)
+    base = catalog_of(store.settings).find(name)
     if base is not None:
-        return Served(engine=base.engine, folder=None)
+        is_folder = base.source is not None and base.server is None
+        folder = str(base_folder(base, store.root)) if is_folder else None
+        return Served(engine=base.engine, folder=folder)
     if not name.startswith("ft:"):
         raise unknown_model(name)
     model = get_model(store, identity.project_id, name)

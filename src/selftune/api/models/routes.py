@@ -11,7 +11,9 @@ from selftune.api.routing import Router
 from selftune.api.spec_profile import is_placeholder_model
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Model
-from selftune.models.catalog import Alias, Base, catalog
+from selftune.models.bases import listed
+from selftune.models.catalog import Alias, Base, Catalog
+from selftune.models.chosen import catalog_of
 from selftune.store.models import delete_model, get_model, list_models, unknown_model
 
 router = Router("/v1/models")
@@ -22,11 +24,12 @@ def listing(request: Request) -> Response:
     """Return bases, their other names, and the project's own models."""
     parts = context(request)
     own = list_models(parts.store, identity(request).project_id)
-    bases = catalog().base
+    known = _known(request)
+    bases = tuple(base for base in known.base if base.source is None)
     if not parts.is_spec_profile:
-        bases = catalog().listed(model.base for model in own)
+        bases = listed(known, parts.store.root, (model.base for model in own))
     found = [base_json(base) for base in bases]
-    found += [alias_json(alias) for alias in catalog().alias]
+    found += [alias_json(alias) for alias in known.alias]
     found += [model_json(model, identity(request).organization_id) for model in own]
     return answer({"object": "list", "data": found})
 
@@ -41,7 +44,7 @@ def retrieve(request: Request, name: str) -> Response:
 def delete(request: Request, name: str) -> Response:
     """Delete a fine-tuned model and its folder."""
     store = context(request).store
-    if catalog().find(name) is not None and not is_placeholder_model(request, name):
+    if _known(request).find(name) is not None and not is_placeholder_model(request, name):
         raise InvalidInput(
             f"The model '{name}' is a base model: only fine-tuned models can be deleted.",
             param="model",
@@ -55,12 +58,16 @@ def delete(request: Request, name: str) -> Response:
     return answer({"id": name, "object": "model", "deleted": True})
 
 
+def _known(request: Request) -> Catalog:
+    return catalog_of(context(request).store.settings)
+
+
 def _one(request: Request, name: str) -> dict[str, Any]:
-    snapshot = catalog().snapshot(name)
-    alias = next((alias for alias in catalog().alias if alias.id == snapshot), None)
+    known = _known(request)
+    alias = next((alias for alias in known.alias if alias.id == known.snapshot(name)), None)
     if alias is not None:
         return alias_json(alias) | {"id": name}
-    base = catalog().find(name)
+    base = known.find(name)
     if base is not None:
         return base_json(base)
     try:

@@ -1,0 +1,170 @@
+"""How much memory a training takes, by what has to lie in it.
+
+Weights, gradients and optimiser are exact; activations follow Korthikanti and others 2022
+(https://arxiv.org/abs/2205.05198), and measured peaks lie below. Between a half and twice the real
+peak is what such an estimate can promise.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Literal
+
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Record
+
+Adapter = Literal["lora", "qlora", "full"]
+ADAPTERS: tuple[Adapter, ...] = ("lora", "qlora", "full")
+
+_NF4_BYTES = 0.5 + 4 / 64 + 0.02
+"""Of one weight: 4 bits, a float32 scale for each 64 (QLoRA, https://arxiv.org/abs/2305.14314), and
+what stays in 16 bits."""
+_LARGEST_HEADER = 100 * 1024**2
+"""As safetensors' own reader has it."""
+_RESERVE_BYTES = 0.8e9
+"""What torch and its kernels take for themselves."""
+_LAYER_FACTOR = 34
+"""Bytes of activations in 16 bits by token, layer and width (equation 2 there, without dropout and
+with attention that keeps no matrix)."""
+_LOGIT_BYTES = 4 + 4
+"""Of one entry of the vocabulary for one token in the loss: float32, and its gradient."""
+
+
+class Shape(Record):
+    """The size of a model, as far as memory and time depend on it."""
+
+    parameters: int
+    layers: int
+    width: int
+    inner: int
+    """Numbers of a token inside a feed-forward block."""
+    vocabulary: int
+    bytes_of_weights: int
+    """As they lie on the disk."""
+
+
+class Footprint(Record):
+    """Bytes that a training needs, by what they are for."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    reserve: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.reserve
+
+
+def shape_of_folder(folder: Path) -> Shape:
+    """Read the shape of a model from its configuration and the headers of its weights.
+
+    Raises:
+        InvalidInput: a file is damaged; names it.
+
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        width = int(config["hidden_size"])
+        layers = int(config["num_hidden_layers"])
+        vocabulary = int(config["vocab_size"])
+        inner = int(config.get("intermediate_size") or 4 * width)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{str(path)!r} is no configuration of a language model.") from error
+    parameters, size = 0, 0
+    for weights in sorted(folder.glob("*.safetensors")):
+        numbers, length = _counted(weights)
+        parameters, size = parameters + numbers, size + length
+    return Shape(
+        parameters=parameters,
+        layers=layers,
+        width=width,
+        inner=inner,
+        vocabulary=vocabulary,
+        bytes_of_weights=size,
+    )
+
+
+def shape_of_card(parameters: int, layers: int | None, width: int | None) -> Shape:
+    """Return the shape of a model of which only the card is here.
+
+    Unknown layers and widths are those of a usual model of this size: 12 · layers · width² weights,
+    and a width of 100 · layers (Kaplan and others 2020, https://arxiv.org/abs/2001.08361).
+    """
+    layers = layers or max(1, round((parameters / 120_000) ** (1 / 3)))
+    width = width or 100 * layers
+    return Shape(
+        parameters=parameters,
+        layers=layers,
+        width=width,
+        inner=3 * width,
+        vocabulary=128_000,
+        bytes_of_weights=2 * parameters,
+    )
+
+
+def footprint(
+    shape: Shape,
+    adapter: Adapter,
+    *,
+    tokens: int,
+    rank: int = 16,
+    bytes_of_number: Literal[2, 4] = 2,
+) -> Footprint:
+    """Return what training takes with so many tokens in the model at once.
+
+    Adapters are float32 with AdamW's two float32 moments (12 bytes, and 4 for the gradient). Full
+    training keeps float32 weights beside those of 16 bits. Activations are kept whole: the training
+    recomputes them only where memory lacks.
+    """
+    trained = adapter_parameters(shape, rank) if adapter != "full" else shape.parameters
+    held = _NF4_BYTES if adapter == "qlora" else bytes_of_number
+    weights = round(shape.parameters * held) + (4 * trained if adapter != "full" else 0)
+    if adapter == "full" and bytes_of_number == 2:
+        weights += 4 * trained
+    by_width = shape.layers * shape.width * _LAYER_FACTOR * bytes_of_number / 2
+    logits = shape.vocabulary * (_LOGIT_BYTES + bytes_of_number)
+    return Footprint(
+        weights=weights,
+        gradients=4 * trained,
+        optimizer=8 * trained,
+        activations=round(tokens * (by_width + logits)),
+        reserve=round(_RESERVE_BYTES),
+    )
+
+
+def adapter_parameters(shape: Shape, rank: int) -> int:
+    """Return about how many numbers adapters on all linear layers have.
+
+    A layer has four square matrices of attention, of which two are smaller in most models, and
+    three of the feed-forward block.
+    """
+    attention = 4 * 2 * shape.width
+    forward = 3 * (shape.width + shape.inner)
+    return rank * shape.layers * (attention + forward)
+
+
+def _counted(path: Path) -> tuple[int, int]:
+    """Return how many numbers a file of weights has, and its size; reads the header only."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            if length > min(size, _LARGEST_HEADER):
+                raise ValueError
+            header = json.loads(handle.read(length))
+        header.pop("__metadata__", None)
+        shapes = [entry["shape"] for entry in header.values()]
+    except (OSError, ValueError, KeyError, struct.error, AttributeError) as error:
+        raise InvalidInput(f"{str(path)!r} is no whole safetensors file.") from error
+    total = 0
+    for shape in shapes:
+        numbers = 1
+        for side in shape:
+            numbers *= side
+        total += numbers
+    return total, size
