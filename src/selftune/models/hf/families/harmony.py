@@ -8,9 +8,9 @@ from selftune.models.hf.dialect import (
     Reading,
     Tool,
     ToolGrammar,
-    calls_in_json,
-    dumped,
+    call_of,
     shapes,
+    values_in,
 )
 from selftune.models.sampler import ToolCall
 
@@ -54,8 +54,9 @@ class Harmony:
 
 
 def _called(function: str, arguments: str, names: frozenset[str]) -> ToolCall | None:
-    text = f'{{"name": {dumped(function)}, "arguments": {arguments.strip()}}}'
-    return next(iter(calls_in_json(text, names)), None)
+    value, end = next(values_in(arguments.strip()), (None, 0))
+    whole = end == len(arguments.strip())
+    return call_of({"name": function, "arguments": value}, names) if whole else None
 
 
 def build() -> Family:
