@@ -1,0 +1,137 @@
+"""A file's rows as examples, and the order in which epochs show them."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from selftune.core.errors import JobFailed
+from selftune.train.engine import TrainingRun
+from selftune.train.hf.objective import Example, Tokens
+
+Row = dict[str, Any]
+Measure = Callable[[Sequence[Example]], tuple[float, float]]
+"""Loss and accuracy of some examples."""
+VALIDATIONS = 10
+"""Validations on a part of the file in an epoch, at most."""
+
+
+class Rendered(Protocol):
+    """A sequence as the renderer gives it."""
+
+    ids: list[int]
+    weights: list[float]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which rows each step has: a new order in every epoch, from the seed alone."""
+
+    rows: int
+    batch_size: int
+    n_epochs: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all epochs."""
+        return self.per_epoch * self.n_epochs
+
+    def batch(self, step: int) -> list[int]:
+        """Return the rows of step `step`, counted from 0."""
+        epoch, place = divmod(step, self.per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+        return [int(row) for row in order[place * self.batch_size :][: self.batch_size]]
+
+    def epoch(self, step: int) -> int:
+        """Return the epoch, counted from 1, that the last of `step` steps belongs to."""
+        return -(-step // self.per_epoch)
+
+    def is_epoch_end(self, step: int) -> bool:
+        """Return whether an epoch ends with the last of `step` steps."""
+        return step % self.per_epoch == 0
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield each row of a JSON lines file."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def load_examples(
+    path: Path, render: Callable[[Row], tuple[Rendered, ...]], run: TrainingRun
+) -> list[Example]:
+    """Return an example for each row.
+
+    Raises:
+        JobFailed: no row has anything to learn.
+        Interrupted: passed through from the run.
+
+    """
+    found = []
+    for row in read_rows(path):
+        run.check()
+        example = Example(tuple(as_tokens(one) for one in render(row)))
+        if example.sequences and any(one.weights.any() for one in example.sequences):
+            found.append(example)
+    if not found:
+        raise JobFailed(
+            "No row of the file has anything to learn: every answer has the weight 0, or is cut "
+            "off because what stands before it is longer than max_length.",
+            code="invalid_training_file",
+            param="training_file",
+        )
+    return found
+
+
+def as_tokens(rendered: Rendered) -> Tokens:
+    """Return a rendered sequence in little memory."""
+    weights = np.array(rendered.weights, np.float32)
+    weights[:1] = 0  # nothing stands before the first token that could predict it
+    return Tokens(np.array(rendered.ids, np.int32), weights)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The examples of both files, and when which of them are looked at."""
+
+    training: Sequence[Example]
+    validation: Sequence[Example]
+    order: Order
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens of all epochs."""
+        return self.order.n_epochs * sum(example.tokens for example in self.training)
+
+    def batch(self, step: int) -> list[Example]:
+        """Return what step `step`, counted from 0, learns from."""
+        return [self.training[row] for row in self.order.batch(step)]
+
+    def is_validated(self, step: int) -> bool:
+        """Return whether it is time to validate after so many steps."""
+        often = max(1, self.order.per_epoch // VALIDATIONS)
+        return step % often == 0 or self.order.is_epoch_end(step)
+
+    def validated(self, step: int, measure: Measure) -> dict[str, float]:
+        """Return the metrics of validation: of a batch, and of all at the end of an epoch."""
+        if not self.validation or not self.is_validated(step):
+            return {}
+        random = np.random.default_rng([self.order.seed, step, 1])
+        drawn = random.permutation(len(self.validation))[: self.order.batch_size]
+        loss, accuracy = measure([self.validation[row] for row in drawn])
+        found = {"valid_loss": loss, "valid_mean_token_accuracy": accuracy}
+        if self.order.is_epoch_end(step):
+            loss, accuracy = measure(self.validation)
+            found |= {"full_valid_loss": loss, "full_valid_mean_token_accuracy": accuracy}
+        return found

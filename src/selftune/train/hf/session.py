@@ -1,0 +1,55 @@
+"""One request from its files to its last checkpoint, in this process."""
+
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from selftune.core.errors import InvalidInput, JobFailed
+from selftune.core.records import Method
+from selftune.models.hf.renderer import Renderer
+from selftune.train.engine import Trained, TrainingRun, TrainRequest
+from selftune.train.hf import dpo, supervised
+from selftune.train.hf.adapters import Trainee, find_start
+from selftune.train.hf.loop import Schedule, train
+from selftune.train.hf.objective import Objective
+from selftune.train.hf.peers import Peers
+from selftune.train.hf.setup import Setup
+
+
+class Prepare(Protocol):
+    """What a method's module offers: from files to what the loop needs."""
+
+    def __call__(self, setup: Setup) -> Objective:
+        """Read the files, decide, load the model."""
+        ...
+
+
+METHODS: dict[Method, Prepare] = {"supervised": supervised.prepare, "dpo": dpo.prepare}
+
+
+def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
+    """Train to the end.
+
+    Raises:
+        JobFailed: the data, the model or this machine do not allow it.
+        Interrupted: passed through from the run.
+
+    """
+    torch.use_deterministic_algorithms(torch.cuda.device_count() == 0)
+    try:
+        start = find_start(request)
+        renderer = Renderer.load(start.adapter or Path(start.origin.folder))
+        setup = Setup(request, run, start, renderer, peers)
+        objective = METHODS[request.method](setup)
+    except InvalidInput as error:
+        raise JobFailed(error.message, code=error.code, param=error.param or "model") from error
+    learner, choice = setup.learned(), setup.decided()
+    schedule = Schedule(peak=choice.number("learning_rate"), total_steps=objective.total_steps)
+    return train(learner, objective, schedule, partial(_save, learner.trainee, renderer))
+
+
+def _save(trainee: Trainee, renderer: Renderer, folder: Path, *, is_last: bool) -> None:
+    trainee.save_weights(folder)
+    renderer.save(folder)
