@@ -6,12 +6,10 @@ tuned model the same questions. `local.run` is these four in a row.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selftune.core import plugins
-from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.records import File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
@@ -30,18 +28,19 @@ from selftune.prove.plan import Plan
 from selftune.prove.round import run_round
 from selftune.store.accounts import default_identity
 from selftune.store.checkpoints import list_checkpoints
-from selftune.store.files import get_file, insert_file
-from selftune.store.models import get_model, insert_model
+from selftune.store.files import insert_file
+from selftune.store.models import insert_model
 from selftune.store.store import Store
-from selftune.train import engines
-from selftune.train.create import FinetuneRequest, create_finetuning_job
-from selftune.train.engine import Engine, TrainRequest
+from selftune.train import create as saving
+from selftune.train.create import FinetuneRequest
+from selftune.train.request import engine_of, file_path, request_of
 from selftune.train.results import result_file
 from selftune.train.run import JobRun
 
 if TYPE_CHECKING:
     from selftune.data.validate import Accepted
     from selftune.serve.batches.asking import Ask
+    from selftune.store.creations import Creation
 
 __all__ = [
     "FinetuneRequest",
@@ -106,6 +105,26 @@ def prepare(spec: RunFile, folder: Path) -> Prepared:
     )
 
 
+def create_finetuning_job(
+    store: Store,
+    identity: Identity,
+    request: FinetuneRequest,
+    creation: "Creation | None" = None,
+) -> Job:
+    """Save a job that a worker will take; nothing has started when this returns.
+
+    Raises:
+        InvalidInput: the model cannot be trained so, a file is not there, or the grader cannot judge.
+
+    """
+    if request.grader is not None:
+        # Here, not above: a command that creates no such job needs no graders.
+        from selftune.prove.rewards import check_grader
+
+        check_grader(store, identity, request.grader)
+    return saving.create_finetuning_job(store, identity, request, creation)
+
+
 def start(store: Store, identity: Identity, spec: RunFile, prepared: Prepared) -> Job:
     """Store the rows as files and create the job."""
     training = keep_rows(store, identity, prepared.training, "training.jsonl")
@@ -119,6 +138,7 @@ def start(store: Store, identity: Identity, spec: RunFile, prepared: Prepared) -
         suffix=spec.model.suffix or spec.name,
         seed=spec.model.seed,
         hyperparameters=spec.hyperparameters,
+        options=spec.options,
     )
     return create_finetuning_job(store, identity, request)
 
@@ -180,14 +200,18 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
         Interrupted: the job was cancelled or paused, or belongs to another worker now.
 
     """
+    # Here, not above: the server reads this module and grades nothing.
+    from selftune.prove.rewards import rewards_of
+
     spec = TrainSpec.model_validate(job.spec)
-    run = JobRun(store, job, lease)
-    checked = _validate(store, job, lease, run)
-    _advance(store, lease, checked)
-    engine = _engine(spec)
-    trained = engine.train(_request(store, job, spec), run)
-    run.flush()
-    _finish(store, lease, run, trained.trained_tokens)
+    with rewards_of(store, job, spec) as grade:
+        run = JobRun(store, job, lease, grade)
+        checked = _validate(store, job, lease, run)
+        _advance(store, lease, checked)
+        engine = engine_of(spec)
+        trained = engine.train(request_of(store, job, spec), run)
+        run.flush()
+        _finish(store, lease, run, trained.trained_tokens)
 
 
 def run_eval(store: Store, job: Job, lease: Lease) -> None:
@@ -200,17 +224,11 @@ def run_eval(store: Store, job: Job, lease: Lease) -> None:
 
     """
     # Here, not above: the server reads this module and runs no evals.
-    from selftune.evaluate.sources.run import LIMITS, carry_out
-    from selftune.models.endpoints import load_endpoints
+    from selftune.evaluate.sources.run import carry_out
+    from selftune.prove.backing import backing_of
 
     caller = default_identity(store).model_copy(update={"project_id": job.project_id})
-    try:
-        endpoints = load_endpoints(store.root)
-    except InvalidInput as error:  # the caller cannot mend it, and is not told where the server is
-        raise JobFailed(error.message.replace(str(store.root), "the home folder")) from error
-    # A server asks nobody that its owner has not named, whatever keys are in its environment.
-    backing = replace(Home(store.settings, store, caller).backing(LIMITS), place=endpoints.find)
-    carry_out(store, lease, backing)
+    carry_out(store, lease, backing_of(store, caller))
 
 
 def run_batch(store: Store, job: Job, lease: Lease, ask: "Ask") -> None:
@@ -238,11 +256,12 @@ def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":
         names += f" and validation file: {spec.validation_file}"
     run.note("validating", names)
     rows = store.settings.max_training_rows
-    training = _path(store, job, spec.training_file)
-    checked = check_training_file(training, max_rows=rows)
+    training = file_path(store, job, spec.training_file)
+    check = partial(check_training_file, max_rows=rows, method=spec.method)
+    checked = check(training, name=spec.training_file)
     if spec.validation_file is not None:
-        validation = _path(store, job, spec.validation_file)
-        total = check_training_file(validation, max_rows=rows, which="validation").examples
+        validation = file_path(store, job, spec.validation_file)
+        total = check(validation, which="validation", name=spec.validation_file).examples
         shared = shared_questions(training, validation)
         if shared:
             _warn_of_overlap(store, lease, shared, total)
@@ -276,27 +295,6 @@ def _advance(store: Store, lease: Lease, checked: "Accepted") -> None:
             move(store, connection, job, "running")
 
 
-def _engine(spec: TrainSpec) -> Engine:
-    plugin = plugins.load(engines, spec.engine)
-    engine: Engine = plugin.build(plugin.Params())
-    return engine
-
-
-def _request(store: Store, job: Job, spec: TrainSpec) -> TrainRequest:
-    folder = None
-    if spec.base.startswith("ft:"):
-        folder = store.root / str(get_model(store, job.project_id, spec.base).folder)
-    validation = spec.validation_file
-    return TrainRequest(
-        base_folder=folder,
-        training_file=_path(store, job, spec.training_file),
-        validation_file=None if validation is None else _path(store, job, validation),
-        hyperparameters=spec.hyperparameters,
-        seed=spec.seed,
-        threads=store.settings.threads,
-    )
-
-
 def _finish(store: Store, lease: Lease, run: JobRun, trained_tokens: int) -> None:
     """Store the model, the result file, the last events and the final state, all at once."""
     last = list_checkpoints(store, lease.job_id, limit=1).data[0]
@@ -314,7 +312,3 @@ def _finish(store: Store, lease: Lease, run: JobRun, trained_tokens: int) -> Non
         found = {"trained_tokens": trained_tokens, "result_files": [results.id]}
         update_state(connection, job, found)
         move(store, connection, job, "succeeded")
-
-
-def _path(store: Store, job: Job, file_id: str) -> Path:
-    return store.blobs.local_path(get_file(store, job.project_id, file_id).sha256)

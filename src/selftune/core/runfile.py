@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput
-from selftune.core.records import Hyperparameters, Record
+from selftune.core.records import Hyperparameters, Record, TrainOptions
 
 T = TypeVar("T", bound=Record)
 
@@ -73,6 +73,8 @@ class RunFile(Record):
     data: DataSection
     model: ModelSection = ModelSection()
     hyperparameters: Hyperparameters = Hyperparameters()
+    options: TrainOptions = TrainOptions()
+    """What OpenAI's API has no words for, such as the rank of adapters."""
     evaluation: EvaluationSection
 
 

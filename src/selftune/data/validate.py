@@ -27,9 +27,14 @@ class Accepted(Record):
 
 
 def check_training_file(
-    path: Path, *, max_rows: int, which: Which = "training", method: Method = "supervised"
+    path: Path,
+    *,
+    max_rows: int,
+    which: Which = "training",
+    method: Method = "supervised",
+    name: str | None = None,
 ) -> Accepted:
-    """Return how much there is to train on.
+    """Return how much there is to train on; `name` is what the caller calls the file.
 
     Raises:
         JobFailed: with the code, message and param that OpenAI's jobs have.
@@ -40,7 +45,10 @@ def check_training_file(
     checking = Checking(path, options)
     for found in checking.problems():
         if found.severity == "error" and found.rule not in _OF_AMOUNT:
-            raise _failed(which, openai_words(found, method))
+            words = openai_words(found, method)
+            if found.rule == "wrong-method" and name is not None:
+                words = words.replace("The file is", f"Input file {name} is", 1)
+            raise _failed(which, words)
         _count(checking, which, max_rows)
     _count(checking, which, max_rows)
     examples, least = checking.tally.rows, MIN_EXAMPLES if which == "training" else 1

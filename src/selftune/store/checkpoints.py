@@ -1,6 +1,7 @@
 """Checkpoints of jobs. One that is not recorded here does not exist, whatever the disk holds."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -43,7 +44,30 @@ def retire_checkpoints(connection: Connection, job_id: str, *, keep: int) -> tup
         )
     ).all()
     kept = sorted({row.epoch for row in rows})[-keep:]
-    retired = [row for row in rows if row.epoch not in kept]
+    return _retire(connection, job_id, [row for row in rows if row.epoch not in kept])
+
+
+def retire_worse_checkpoints(
+    connection: Connection, job_id: str, *, keep: int, by: str
+) -> tuple[str, ...]:
+    """Make all but the best `keep` checkpoints and the newest unservable; return their folders.
+
+    `by` is the metric that tells which are best; of two alike the earlier was trained less and is
+    kept. The newest may have none yet, or become the job's model.
+    """
+    rows = connection.execute(
+        select(checkpoints.c.model, checkpoints.c.folder, checkpoints.c.metrics)
+        .where(checkpoints.c.job_id == job_id, checkpoints.c.servable == 1)
+        .order_by(checkpoints.c.step)
+    ).all()
+    measured = [(json.loads(row.metrics).get(by), row) for row in rows]
+    best = sorted((each for each in measured if each[0] is not None), key=lambda each: -each[0])
+    kept = {row.model for _, row in best[:keep]} | {row.model for row in rows[-1:]}
+    return _retire(connection, job_id, [row for row in rows if row.model not in kept])
+
+
+def _retire(connection: Connection, job_id: str, retired: Sequence[Any]) -> tuple[str, ...]:
+    """Make the checkpoints of some rows unservable; return their folders."""
     if retired:
         old = [row.model for row in retired]
         connection.execute(

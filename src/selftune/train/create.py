@@ -1,17 +1,28 @@
 """Create a fine-tuning job: everything that can be decided before any work, saved as intent."""
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 from selftune.core.errors import InvalidInput, NotFound
-from selftune.core.records import Hyperparameters, Identity, Job, Record, TrainSpec
+from selftune.core.records import (
+    Hyperparameters,
+    Identity,
+    Job,
+    Method,
+    Model,
+    Record,
+    TrainOptions,
+    TrainSpec,
+)
 from selftune.jobs.events import NewEvent
 from selftune.jobs.queue import enqueue, get_job
-from selftune.models.catalog import catalog
+from selftune.models.chosen import catalog_of, choice
 from selftune.store.creations import Creation, recall, remember
 from selftune.store.files import get_file
 from selftune.store.models import get_model
 from selftune.store.store import Store
+from selftune.train.engines import WITHOUT_DEVICES
+from selftune.train.methods import check_method
 
 KIND = "fine_tuning"
 _MAX_SEED = 2_147_483_647
@@ -26,7 +37,11 @@ class FinetuneRequest(Record):
     validation_file: str | None = None
     suffix: str | None = None
     seed: int | None = None
+    method: Method = "supervised"
     hyperparameters: Hyperparameters = Hyperparameters()
+    options: TrainOptions = TrainOptions()
+    grader: dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
     method_given: bool = True
     metadata: dict[str, str] | None = None
     integrations: tuple[dict[str, Any], ...] = ()
@@ -38,8 +53,10 @@ def create_finetuning_job(
 ) -> Job:
     """Save a job that a worker will take; nothing has started when this returns.
 
+    Whether a grader is one is for `workflow` to check: this stage knows none.
+
     Raises:
-        InvalidInput: the model cannot be trained or a file is not there, in OpenAI's words.
+        InvalidInput: the model cannot be trained so, or a file is not there, in OpenAI's words.
 
     """
     spec = _spec(store, identity, request)
@@ -50,13 +67,17 @@ def create_finetuning_job(
         status="validating_files",
         priority=request.priority,
         spec=spec.model_dump(mode="json"),
-        state={"fine_tuned_model": _model_name(store, identity, spec)},
+        state={
+            "fine_tuned_model": _model_name(store, identity, spec),
+            "root": root_of(store, identity.project_id, spec.base),
+        },
         metadata=request.metadata,
+        devices=0 if spec.engine in WITHOUT_DEVICES else spec.options.devices,
         created_at=store.now(),
     )
     first = (
         NewEvent(key="created", message=f"Created fine-tuning job: {job.id}"),
-        NewEvent(key="base", message=_base_message(spec)),
+        NewEvent(key="base", message=_base_message(store, spec)),
     )
     with store.db.write() as connection:
         earlier = recall(store, connection, creation) if creation is not None else None
@@ -67,32 +88,62 @@ def create_finetuning_job(
     return get_job(store, identity.project_id, earlier or job.id)
 
 
+def root_of(store: Store, project_id: str, name: str) -> str:
+    """Return the catalogue id that a model comes from in the end; of a base, its own."""
+    while name.startswith("ft:"):
+        try:
+            model = get_model(store, project_id, name)
+        except NotFound:  # a parent that was deleted
+            break
+        name = _root_of_job(store, model) or model.base
+    return name
+
+
+def _root_of_job(store: Store, model: Model) -> str | None:
+    """Return what a model's job knows of its root, whatever became of the models between."""
+    if model.job_id is None or model.project_id is None:
+        return None
+    try:
+        found = get_job(store, model.project_id, model.job_id).state.get("root")
+    except NotFound:
+        return None
+    return None if found is None else str(found)
+
+
 def _spec(store: Store, identity: Identity, request: FinetuneRequest) -> TrainSpec:
     _check_file(store, identity, request.training_file, "training_file")
     if request.validation_file is not None:
         _check_file(store, identity, request.validation_file, "validation_file")
     model, base, engine = _resolve(store, identity, request.model)
     seed = request.seed if request.seed is not None else _draw_seed(store)
-    return TrainSpec(
+    spec = TrainSpec(
         model=model,
         base=base,
         engine=engine,
+        method=request.method,
         training_file=request.training_file,
         validation_file=request.validation_file,
         hyperparameters=request.hyperparameters,
+        options=request.options,
+        grader=request.grader,
+        response_format=request.response_format,
         method_given=request.method_given,
         seed=seed,
         suffix=request.suffix,
         integrations=request.integrations,
         metadata=request.metadata,
     )
+    root = catalog_of(store.settings).find(root_of(store, identity.project_id, base))
+    check_method(spec, get_args(Method) if root is None else root.methods)
+    return spec
 
 
 def _resolve(store: Store, identity: Identity, name: str) -> tuple[str, str, str]:
     """Return the name to echo, the model to start from and the engine that trains it."""
+    known = catalog_of(store.settings)
     if not name.startswith("ft:"):
-        base = catalog().trainable(name)
-        return catalog().snapshot(name), base.id, base.engine
+        base = known.trainable(name)
+        return known.snapshot(name), base.id, base.engine
     try:
         model = get_model(store, identity.project_id, name)
     except NotFound as unknown:
@@ -128,12 +179,13 @@ def _model_name(store: Store, identity: Identity, spec: TrainSpec) -> str:
     return f"ft:{base}:{identity.organization}:{suffix}:{store.ids.letters(8)}"
 
 
-def _base_message(spec: TrainSpec) -> str:
+def _base_message(store: Store, spec: TrainSpec) -> str:
     if spec.model == spec.base:
         return f"Training {spec.base} with the engine {spec.engine!r} on this server"
+    reason = choice(store.settings, spec.model).reason
     return (
-        f"The name {spec.model} stands for {spec.base} on this server: that model is trained, "
-        f"with the engine {spec.engine!r}"
+        f"The name {spec.model} stands for {spec.base} on this server ({reason}): that model is "
+        f"trained, with the engine {spec.engine!r}"
     )
 
 

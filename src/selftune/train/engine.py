@@ -66,6 +66,8 @@ class Reward(Record):
     """Of the graders inside a `multi` grader, by name."""
     error: str | None = None
     """Which of OpenAI's error names the failure has, such as `invalid_variable_error`."""
+    reason: str | None = None
+    """The failure in words."""
 
 
 class RewardMetrics(Record):

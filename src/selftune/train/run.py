@@ -11,20 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from selftune.core.canonical import fingerprint
-from selftune.core.errors import Paused
+from selftune.core.errors import JobFailed, Paused
 from selftune.core.ids import IdSource
 from selftune.core.records import Checkpoint, Job, Model, TrainSpec
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import Lease, fenced, is_pause_requested, reset_attempts, update_state
 from selftune.store.blobs import place_folder
-from selftune.store.checkpoints import insert_checkpoint, last_state, retire_checkpoints
+from selftune.store.checkpoints import (
+    insert_checkpoint,
+    last_state,
+    retire_checkpoints,
+    retire_worse_checkpoints,
+)
 from selftune.store.models import insert_model
 from selftune.store.store import Store
 from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics
 from selftune.train.leftovers import STEP_MARK, scratch_folder
+from selftune.train.metrics import checkpoint_metrics, step_data, step_message
 
-KEPT_EPOCHS = 3
-"""OpenAI keeps the checkpoints of the last three epochs."""
+KEPT = 3
+"""OpenAI keeps the checkpoints of the last three epochs; of a reinforcement the best three."""
+BEST_BY = "full_valid_mean_reward"
+Grade = Callable[[Sequence[Sampled]], list[Reward]]
+"""Judges answers; it may raise what ends the job."""
 MODEL_FILE = "selftune.json"
 """In each model's folder: its name and the engine that made it, for use without the database."""
 _FLUSH_SECONDS = 0.2
@@ -34,14 +43,15 @@ _CHECK_SECONDS = 0.2
 class JobRun:
     """A `TrainingRun` whose story is a job's."""
 
-    def __init__(self, store: Store, job: Job, lease: Lease) -> None:
-        self._store, self._job, self._lease = store, job, lease
+    def __init__(self, store: Store, job: Job, lease: Lease, grade: Grade | None = None) -> None:
+        self._store, self._job, self._lease, self._grade = store, job, lease, grade
         self._spec = TrainSpec.model_validate(job.spec)
         self._waiting: list[NewEvent] = []
         self._flushed = self._checked = float("-inf")
         self._first: tuple[float, int] | None = None
         self._finish: int | None = None
         self._is_pausing = False
+        self._told_errors: set[str] = set()
         self.folder = scratch_folder(store, job.id)
         self._base = self.folder.parent
         self.cache = store.folder("cache")
@@ -69,9 +79,9 @@ class JobRun:
         self._waiting.append(
             NewEvent(
                 key=f"step-{metrics.step}",
-                message=_step_message(metrics),
+                message=step_message(metrics),
                 type="metrics",
-                data=metrics.model_dump(exclude_none=True),
+                data=step_data(metrics),
             )
         )
         self._estimate(metrics)
@@ -105,7 +115,7 @@ class JobRun:
             created_at=self._store.now(),
             model=name,
             folder=folder or "",
-            metrics=metrics.model_dump(exclude_none=True, exclude={"total_steps"}),
+            metrics=checkpoint_metrics(metrics),
         )
         self._remove(self._record(record, state, is_last=is_last))
         self._remove_old_states(keep=state)
@@ -113,8 +123,20 @@ class JobRun:
             self.check()
 
     def grade(self, answers: Sequence[Sampled]) -> list[Reward]:
-        """Return what each answer is worth by the job's grader."""
-        raise NotImplementedError
+        """Return what each answer is worth by the job's grader; the first failure of a kind is told.
+
+        Raises:
+            JobFailed: the job has no grader.
+
+        """
+        if self._grade is None:
+            raise JobFailed("The job has no grader.", code="invalid_grader", param="method")
+        rewards = self._grade(answers)
+        for reward in rewards:
+            if reward.error is not None and reward.error not in self._told_errors:
+                self._told_errors.add(reward.error)
+                self._waiting.append(_grader_failed(reward))
+        return rewards
 
     def check(self) -> None:
         """Raise if the job must stop now."""
@@ -170,7 +192,9 @@ class JobRun:
                 )
                 event = NewEvent(key=f"checkpoint-{record.step}", message=message)
                 append_events(self._store, connection, job.id, (event,))
-            return retire_checkpoints(connection, job.id, keep=KEPT_EPOCHS)
+            if self._spec.method == "reinforcement":
+                return retire_worse_checkpoints(connection, job.id, keep=KEPT, by=BEST_BY)
+            return retire_checkpoints(connection, job.id, keep=KEPT)
 
     def _place_model(self, name: str, step: int, save: Callable[[Path], None]) -> str:
         def save_with_name(folder: Path) -> None:
@@ -216,10 +240,9 @@ class JobRun:
             self._finish = int(now + pace * (metrics.total_steps - metrics.step))
 
 
-def _step_message(metrics: StepMetrics) -> str:
-    text = f"Step {metrics.step}/{metrics.total_steps}: training loss={metrics.train_loss:.2f}"
-    if metrics.valid_loss is not None:
-        text += f", validation loss={metrics.valid_loss:.2f}"
-    if metrics.full_valid_loss is not None:
-        text += f", full validation loss={metrics.full_valid_loss:.2f}"
-    return text
+def _grader_failed(reward: Reward) -> NewEvent:
+    return NewEvent(
+        key=f"grader-{reward.error}",
+        message=f"An answer could not be graded ({reward.error}): {reward.reason}",
+        level="warn",
+    )

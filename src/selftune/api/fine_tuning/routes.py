@@ -27,7 +27,8 @@ from selftune.core.records import Job
 from selftune.jobs.events import list_events
 from selftune.jobs.queue import JobQuery, cancel_job, list_jobs, request_pause, resume_job
 from selftune.store.checkpoints import list_checkpoints
-from selftune.train.create import KIND, create_finetuning_job
+from selftune.train.create import KIND
+from selftune.workflow import create_finetuning_job
 
 router = Router("/v1/fine_tuning/jobs")
 _MOST_LISTED = 100

@@ -2,52 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, Field, StrictInt
 
 from selftune.api.context import Storable
+from selftune.api.fine_tuning.methods import Numbers, WantedMethod, own_options
 from selftune.api.metadata import Metadata
-from selftune.core.errors import InvalidInput
 from selftune.core.pages import Page
 from selftune.core.records import (
     Checkpoint,
     Event,
-    Hyperparameters,
     Identity,
     Job,
     Permission,
     TrainSpec,
 )
 from selftune.train.create import FinetuneRequest
+from selftune.train.methods import numbers_of
 
 Text = Annotated[Storable, Field(max_length=512)]
-
-
-class Numbers(BaseModel):
-    """Hyperparameters as a caller writes them."""
-
-    n_epochs: Literal["auto"] | Annotated[StrictInt, Field(ge=1, le=50)] | None = None
-    batch_size: Literal["auto"] | Annotated[StrictInt, Field(ge=1, le=256)] | None = None
-    learning_rate_multiplier: (
-        Literal["auto"] | Annotated[StrictFloat | StrictInt, Field(gt=0, le=1000)] | None
-    ) = None
-
-    def resolved(self) -> Hyperparameters:
-        """Return the record; what was not given is `auto`."""
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
-        return Hyperparameters(**given)
-
-
-class Supervised(BaseModel):
-    """The supervised method's part."""
-
-    hyperparameters: Numbers | None = None
-
-
-class Method(BaseModel):
-    """How to train."""
-
-    type: str
-    supervised: Supervised | None = None
 
 
 class Wandb(BaseModel):
@@ -75,41 +47,48 @@ class CreateJob(BaseModel):
     suffix: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     seed: Annotated[StrictInt, Field(ge=0, le=2_147_483_647)] | None = None
     hyperparameters: Numbers | None = None
-    method: Method | None = None
+    method: WantedMethod | None = None
     metadata: Metadata | None = None
     integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
+    selftune: dict[str, Any] | None = None
+    """Our own options, which OpenAI's client sends with `extra_body`."""
 
     def request(self) -> FinetuneRequest:
-        """Return what to create. When both are given, `method` wins over `hyperparameters`."""
-        if self.method is not None and self.method.type != "supervised":
-            raise InvalidInput(
-                f"The method '{self.method.type}' is not available on this server yet: "
-                "'supervised' is.",
-                code="unsupported_value",
-                param="method.type",
-            )
-        numbers = self.hyperparameters
-        if self.method is not None and self.method.supervised is not None:
-            numbers = self.method.supervised.hyperparameters or numbers
+        """Return what to create. When both are given, `method` wins over `hyperparameters`.
+
+        Raises:
+            InvalidInput: the method, its grader or an option is none.
+
+        """
+        method = self.method or WantedMethod(type="supervised")
+        numbers = method.numbers()
+        if numbers is None and method.name() == "supervised":
+            numbers = self.hyperparameters
+        own = own_options(self.selftune or {})
         return FinetuneRequest(
             model=self.model,
             training_file=self.training_file,
             validation_file=self.validation_file,
             suffix=self.suffix,
             seed=self.seed,
+            method=method.name(),
             hyperparameters=(numbers or Numbers()).resolved(),
+            options=own.options,
+            grader=method.grader(),
+            response_format=method.response_format(),
             method_given=self.method is not None,
             metadata=self.metadata,
             integrations=tuple(
                 each.model_dump(exclude_none=True) for each in self.integrations or ()
             ),
+            priority=own.priority,
         )
 
 
 def job_json(job: Job, caller: Identity) -> dict[str, Any]:
     """Return a fine-tuning job object."""
     spec, state = TrainSpec.model_validate(job.spec), job.state
-    numbers = spec.hyperparameters.model_dump() | state.get("hyperparameters", {})
+    numbers = numbers_of(spec, state.get("hyperparameters", {}))
     succeeded = job.status == "succeeded"
     return {
         "object": "fine_tuning.job",
@@ -119,14 +98,21 @@ def job_json(job: Job, caller: Identity) -> dict[str, Any]:
         "estimated_finish": state.get("estimated_finish") if job.status == "running" else None,
         "fine_tuned_model": state["fine_tuned_model"] if succeeded else None,
         "finished_at": job.finished_at,
-        "hyperparameters": numbers,
+        # OpenAI has null here for other methods; the client wants an object.
+        "hyperparameters": numbers if spec.method == "supervised" else {},
         "integrations": spec.integrations,
         "metadata": job.metadata,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
+        "method": {"type": spec.method, spec.method: _method(spec, numbers)},
         "model": spec.model,
         "organization_id": caller.organization_id,
         "result_files": state.get("result_files", []) if succeeded else [],
         "seed": spec.seed,
+        "selftune": {
+            "base": spec.base,
+            "engine": spec.engine,
+            "priority": job.priority,
+            **spec.options.model_dump(),
+        },
         "shared_with_openai": False,
         "status": job.status,
         "trained_tokens": state.get("trained_tokens") if succeeded else None,
@@ -135,6 +121,11 @@ def job_json(job: Job, caller: Identity) -> dict[str, Any]:
         "user_provided_suffix": spec.suffix,
         "validation_file": spec.validation_file,
     }
+
+
+def _method(spec: TrainSpec, numbers: dict[str, Any]) -> dict[str, Any]:
+    given = {"grader": spec.grader, "response_format": spec.response_format}
+    return {"hyperparameters": numbers} | {k: v for k, v in given.items() if v is not None}
 
 
 def _error(job: Job) -> dict[str, Any]:
