@@ -1,5 +1,7 @@
 """Every engine that is found keeps the promises of `train/engine.py`."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ from selftune.core import plugins
 from selftune.core.errors import LeaseLost, Paused
 from selftune.core.records import Hyperparameters
 from selftune.train import engines
-from selftune.train.engine import Engine, TrainRequest
+from selftune.train.engine import Engine, Trained, TrainRequest
+from selftune.train.methods import NUMBERS
 
 ROWS = [(f"please {verb} the {noun}", verb) for verb in ("open", "close") for noun in "abcdefgh"]
 ASKED = Hyperparameters(n_epochs=2, batch_size=6, learning_rate_multiplier=1.0)
 STEPS_PER_EPOCH = 3  # sixteen rows in batches of six
+
+Undisturbed = Callable[[str], tuple[RecordedRun, Trained]]
 
 NAMES = plugins.available(engines)
 
@@ -29,47 +34,65 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("graphs")
 
 
-@pytest.fixture
-def request_of(tmp_path: Path) -> TrainRequest:
-    file = write_chats(tmp_path / "train.jsonl", ROWS)
+def request_in(folder: Path) -> TrainRequest:
+    file = write_chats(folder / "train.jsonl", ROWS)
     return TrainRequest(
         base_folder=None, training_file=file, hyperparameters=ASKED, seed=3, threads=1
     )
 
 
+@pytest.fixture
+def request_of(tmp_path: Path) -> TrainRequest:
+    return request_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Undisturbed:
+    """Return the run of an engine that nothing stops, made once."""
+
+    @cache
+    def made(name: str) -> tuple[RecordedRun, Trained]:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        run = RecordedRun(folder / "run", graphs)
+        return run, build(name).train(request_in(folder), run)
+
+    return made
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_epochs_and_batches_mean_what_they_say(
-    name: str, request_of: TrainRequest, tmp_path: Path, graphs: Path
-) -> None:
-    run = RecordedRun(tmp_path / "run", graphs)
-    trained = build(name).train(request_of, run)
+def test_epochs_and_batches_mean_what_they_say(name: str, undisturbed: Undisturbed) -> None:
+    run, trained = undisturbed(name)
     assert [metrics.step for metrics in run.steps] == list(range(1, 2 * STEPS_PER_EPOCH + 1))
     assert {metrics.total_steps for metrics in run.steps} == {trained.steps}
     assert sorted(run.models) == [1, 2]
     assert run.told.index("resolved") < run.told.index("step")
     assert run.told.count("resolved") == 1
-    assert {name: value.value for name, value in run.values.items()} == ASKED.model_dump()
+    found = {name: value.value for name, value in run.values.items()}
+    assert found == {name: getattr(ASKED, name) for name in NUMBERS["supervised"]}
     assert all(0 <= metrics.train_mean_token_accuracy <= 1 for metrics in run.steps)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_request_gives_the_same_bytes(
-    name: str, request_of: TrainRequest, tmp_path: Path, graphs: Path
+    name: str, request_of: TrainRequest, tmp_path: Path, graphs: Path, undisturbed: Undisturbed
 ) -> None:
-    runs = [RecordedRun(tmp_path / f"run-{number}", graphs) for number in range(2)]
-    for run in runs:
-        build(name).train(request_of, run)
-    assert folder_bytes(runs[0].model) == folder_bytes(runs[1].model)
-    assert runs[0].steps == runs[1].steps
+    run, (first, _) = RecordedRun(tmp_path / "run", graphs), undisturbed(name)
+    build(name).train(request_of, run)
+    assert folder_bytes(run.model) == folder_bytes(first.model)
+    assert run.steps == first.steps
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stop_at", [2, STEPS_PER_EPOCH + 1])
 def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
-    name: str, stop_at: int, request_of: TrainRequest, tmp_path: Path, graphs: Path
+    name: str,
+    stop_at: int,
+    request_of: TrainRequest,
+    tmp_path: Path,
+    graphs: Path,
+    undisturbed: Undisturbed,
 ) -> None:
-    whole = RecordedRun(tmp_path / "whole", graphs)
-    build(name).train(request_of, whole)
+    whole, _ = undisturbed(name)
     stopped = RecordedRun(tmp_path / "stopped", graphs, stop_at=stop_at)
     with pytest.raises(LeaseLost):
         build(name).train(request_of, stopped)
@@ -83,10 +106,14 @@ def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("pause_at", [1, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 2])
 def test_a_paused_run_keeps_a_snapshot_and_goes_on_with_the_next_step(
-    name: str, pause_at: int, request_of: TrainRequest, tmp_path: Path, graphs: Path
+    name: str,
+    pause_at: int,
+    request_of: TrainRequest,
+    tmp_path: Path,
+    graphs: Path,
+    undisturbed: Undisturbed,
 ) -> None:
-    whole = RecordedRun(tmp_path / "whole", graphs)
-    build(name).train(request_of, whole)
+    whole, _ = undisturbed(name)
     paused = RecordedRun(tmp_path / "paused", graphs, pause_at=pause_at)
     with pytest.raises(Paused):
         build(name).train(request_of, paused)
