@@ -172,14 +172,6 @@ def test_an_unknown_model_is_refused_in_the_words_that_programs_match(client: Op
     assert refused.value.code == "model_not_found"
 
 
-def test_methods_that_do_not_exist_yet_are_refused(client: OpenAI) -> None:
-    file = client.files.create(file=("train.jsonl", rows(10)), purpose="fine-tune")
-    with pytest.raises(BadRequestError, match="'dpo' is not available"):
-        client.fine_tuning.jobs.create(
-            model="gpt-4o-mini", training_file=file.id, method={"type": "dpo"}
-        )
-
-
 def test_a_large_file_arrives_in_parts(client: OpenAI) -> None:
     data = rows(200)
     upload = client.uploads.create(
