@@ -168,7 +168,7 @@ def test_graders_can_be_programs_and_formulas(client: OpenAI) -> None:
     job = rewarded(loose, grader=several, hyperparameters={"n_epochs": 2, "batch_size": 12})
     done = ended(loose, job)
     assert done.status == "succeeded", done.error
-    raw = loose.fine_tuning.jobs.with_raw_response.retrieve(done.id).text()
+    raw = loose.fine_tuning.jobs.with_raw_response.retrieve(done.id).text
     assert json.loads(raw)["method"]["reinforcement"]["grader"] == several
     events = list(loose.fine_tuning.jobs.list_events(done.id, limit=100))
     assert not [event.message for event in events if event.level == "warn"]
