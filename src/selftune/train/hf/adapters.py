@@ -4,9 +4,11 @@ Training goes on from a base, or from a folder that this engine wrote: an adapte
 and a whole model is a base like any other.
 """
 
+import contextlib
 import importlib.util
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +67,7 @@ class Trainee:
         """Compute layers twice instead of keeping them; return whether the model can."""
         if not self.inner.supports_gradient_checkpointing:
             return False
-        self.inner.gradient_checkpointing_enable({"use_reentrant": False})
+        self.inner.activation_checkpointing_enable()
         self.inner.train()  # transformers computes twice only then; nothing is dropped, see below
         return True
 
@@ -210,7 +212,8 @@ def _with_adapter(
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if start.adapter is not None:
-        return PeftModel.from_pretrained(inner, str(start.adapter), is_trainable=True)
+        with _quiet():
+            return PeftModel.from_pretrained(inner, str(start.adapter), is_trainable=True)
     rank, alpha, seed = drawn
     config = LoraConfig(
         r=rank,
@@ -221,13 +224,23 @@ def _with_adapter(
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)  # the first matrix of each pair begins at random
-    return get_peft_model(inner, config)
+    with _quiet():
+        return get_peft_model(inner, config)
 
 
 def _merged(inner: Any, adapter: Path) -> Any:
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(inner.float(), str(adapter)).merge_and_unload()
+    with _quiet():
+        return PeftModel.from_pretrained(inner.float(), str(adapter)).merge_and_unload()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the log free of what PEFT does by names that transformers has given up."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
 
 
 def _targets(request: TrainRequest, inner: Any) -> tuple[str, ...]:

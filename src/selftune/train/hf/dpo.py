@@ -17,10 +17,10 @@ from torch.nn import functional
 from selftune.train.hf.learner import Learner
 from selftune.train.hf.objective import Example, Scores, Totals
 from selftune.train.hf.rows import Data
-from selftune.train.hf.setup import Setup
+from selftune.train.hf.setup import Prepared, Setup
 
 
-def prepare(setup: Setup) -> "Preference":
+def prepare(setup: Setup) -> Prepared:
     """Read the files, decide, load the model, and ask it for the log-probabilities before."""
     renderer, length = setup.renderer, setup.max_length
 
@@ -35,7 +35,8 @@ def prepare(setup: Setup) -> "Preference":
     known = with_reference([*training, *validation], learner, setup.run.folder / "reference.npy")
     order = setup.order(len(training), choice)
     data = Data(known[: len(training)], known[len(training) :], order)
-    return Preference(data, learner, choice.number("beta"))
+    objective = Preference(data, learner, choice.number("beta"))
+    return Prepared(objective, learner, choice.number("learning_rate"))
 
 
 def with_reference(examples: list[Example], learner: Learner, kept: Path) -> list[Example]:

@@ -13,15 +13,14 @@ from selftune.train.engine import Trained, TrainingRun, TrainRequest
 from selftune.train.hf import dpo, supervised
 from selftune.train.hf.adapters import Trainee, find_start
 from selftune.train.hf.loop import Schedule, train
-from selftune.train.hf.objective import Objective
 from selftune.train.hf.peers import Peers
-from selftune.train.hf.setup import Setup
+from selftune.train.hf.setup import Prepared, Setup
 
 
 class Prepare(Protocol):
     """What a method's module offers: from files to what the loop needs."""
 
-    def __call__(self, setup: Setup) -> Objective:
+    def __call__(self, setup: Setup) -> Prepared:
         """Read the files, decide, load the model."""
         ...
 
@@ -42,11 +41,10 @@ def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
         start = find_start(request)
         renderer = Renderer.load(start.adapter or Path(start.origin.folder))
         setup = Setup(request, run, start, renderer, peers)
-        objective = METHODS[request.method](setup)
+        objective, learner, rate = METHODS[request.method](setup)
     except InvalidInput as error:
         raise JobFailed(error.message, code=error.code, param=error.param or "model") from error
-    learner, choice = setup.learned(), setup.decided()
-    schedule = Schedule(peak=choice.number("learning_rate"), total_steps=objective.total_steps)
+    schedule = Schedule(peak=rate, total_steps=objective.total_steps)
     return train(learner, objective, schedule, partial(_save, learner.trainee, renderer))
 
 

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import AutoConfig
 
 from selftune.core.errors import JobFailed
 from selftune.models.catalog import catalog
 from selftune.models.hf.loading import choose_device
-from selftune.models.hf.renderer import Renderer
 from selftune.train.engine import TrainingRun, TrainRequest
 from selftune.train.hf.adapters import Start, load_trainee
 from selftune.train.hf.choices import (
@@ -24,9 +23,21 @@ from selftune.train.hf.choices import (
     kind_of,
 )
 from selftune.train.hf.learner import Learner, Limit
-from selftune.train.hf.objective import Example
+from selftune.train.hf.objective import Example, Objective
 from selftune.train.hf.peers import Peers
 from selftune.train.hf.rows import Order, Rendered, Row, load_examples
+
+if TYPE_CHECKING:
+    from selftune.models.hf.renderer import Renderer
+
+
+class Prepared(NamedTuple):
+    """All that the loop needs."""
+
+    objective: Objective
+    learner: Learner
+    rate: float
+    """The highest learning rate."""
 
 
 @dataclass
@@ -36,11 +47,8 @@ class Setup:
     request: TrainRequest
     run: TrainingRun
     start: Start
-    renderer: Renderer
+    renderer: "Renderer"
     peers: Peers
-    made: Learner | None = None
-    """The learner, from when it is there."""
-    chosen: Choice | None = None
 
     @cached_property
     def model(self) -> Model:
@@ -81,7 +89,6 @@ class Setup:
         choice.settings["max_length"] = choose_length(self.request, self.renderer.context)
         if kind_of(self.request) != "full":
             choice.settings.update(choose_adapter(self.request, self.start))
-        self.chosen = choice
         self.run.resolved(choice.hyperparameters)
         plain = {name: one.model_dump() for name, one in sorted(choice.settings.items())}
         data: dict[str, Any] = {"adapter": kind_of(self.request), **plain}
@@ -110,7 +117,6 @@ class Setup:
         trainee = load_trainee(self.request, self.start, kind, rank, alpha)
         learner = Learner(trainee, self.run, self._limit(choice, examples), self.peers)
         learner.forward.packing = self._packs(learner)
-        self.made = learner
         return learner
 
     def _limit(self, choice: Choice, examples: Sequence[Example]) -> Limit:

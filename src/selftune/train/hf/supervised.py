@@ -9,10 +9,10 @@ from torch import Tensor
 from selftune.train.hf.learner import Learner
 from selftune.train.hf.objective import Example, Scores, Totals
 from selftune.train.hf.rows import Data
-from selftune.train.hf.setup import Setup
+from selftune.train.hf.setup import Prepared, Setup
 
 
-def prepare(setup: Setup) -> "Supervised":
+def prepare(setup: Setup) -> Prepared:
     """Read the files, decide, load the model."""
     renderer, length = setup.renderer, setup.max_length
 
@@ -24,7 +24,8 @@ def prepare(setup: Setup) -> "Supervised":
     choice = setup.choose(training)
     setup.show(training[0])
     data = Data(training, validation, setup.order(len(training), choice))
-    return Supervised(data, setup.learner(choice, training))
+    learner = setup.learner(choice, training)
+    return Prepared(Supervised(data, learner), learner, choice.number("learning_rate"))
 
 
 class Supervised:
