@@ -178,11 +178,12 @@ def _weight(message: Mapping[str, Any], where: str) -> float:
 
 def _append(chat: Chat, message: Message, weight: float, habits: Habits) -> None:
     """Add a message; instructions that follow each other become one, as templates show but one."""
-    last = chat.messages[-1] if chat.messages else {"role": None}
     as_one = ("system",) if habits.system and habits.in_a_row else ("system", "user")
-    if message["role"] in as_one and last["role"] == message["role"]:
-        last["content"] = f"{last['content']}\n\n{message['content']}"
-        return
+    if chat.messages and message["role"] in as_one:
+        last = chat.messages[-1]
+        if last["role"] == message["role"]:
+            last["content"] = f"{last['content']}\n\n{message['content']}"
+            return
     chat.messages.append(message)
     chat.weights.append(weight)
 
