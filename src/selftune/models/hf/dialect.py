@@ -59,6 +59,11 @@ class Family(Protocol):
         """From the first of these on, an unfinished answer may be a call."""
         ...
 
+    @property
+    def alone(self) -> bool:
+        """Whether a call is a whole answer, so that no answer which begins otherwise has one."""
+        ...
+
     def read(self, text: str, names: frozenset[str]) -> Reading:
         """Return what an answer says and which of these functions it calls.
 
@@ -84,6 +89,7 @@ class JsonCalls(Record):
     between: str = "\n"
     end: str = ""
     many: bool = True
+    alone: bool = False
 
     def read(self, text: str, names: frozenset[str]) -> Reading:
         """Return what an answer says and which of these functions it calls."""

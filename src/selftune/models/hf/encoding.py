@@ -88,6 +88,11 @@ class Encoder:
         """Return the tokens of a text that goes on after a special token, which `anchor` is."""
         return self.encode(anchor + text).ids[1:]
 
+    def numbers(self, texts: Iterable[str]) -> frozenset[int]:
+        """Return the numbers of tokens of the template's own."""
+        wanted = frozenset(texts)
+        return frozenset(at for at, each in self.added.items() if each.content in wanted)
+
     def specials_in(self, text: str) -> Iterator[tuple[str, int]]:
         """Yield the special tokens of a rendered text and the places where they begin."""
         for found in self._owns.finditer(text):

@@ -28,6 +28,7 @@ class Harmony:
 
     name = "harmony"
     marks = ("<|channel|>", " to=")
+    alone = False
 
     def read(self, text: str, names: frozenset[str]) -> Reading:
         """Return what is said in the last channel for the user, and which functions are called."""

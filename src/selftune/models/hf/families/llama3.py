@@ -21,6 +21,7 @@ class Llama3:
 
     name = "llama3"
     marks = (_TAG, "{")
+    alone = True
 
     def read(self, text: str, names: frozenset[str]) -> Reading:
         """Return what an answer says and which of these functions it calls."""

@@ -22,6 +22,7 @@ class MistralNamed:
 
     name = "mistral_named"
     marks = ("[TOOL_CALLS]",)
+    alone = False
 
     def read(self, text: str, names: frozenset[str]) -> Reading:
         """Return what an answer says and which of these functions it calls."""
