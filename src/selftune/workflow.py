@@ -36,6 +36,7 @@ from selftune.train.create import FinetuneRequest
 from selftune.train.request import engine_of, file_path, request_of
 from selftune.train.results import result_file
 from selftune.train.run import JobRun
+from selftune.train.tracked import tracked
 
 if TYPE_CHECKING:
     from selftune.data.validate import Accepted
@@ -209,8 +210,9 @@ def finetune(store: Store, job: Job, lease: Lease) -> None:
         checked = _validate(store, job, lease, run)
         _advance(store, lease, checked)
         engine = engine_of(spec)
-        trained = engine.train(request_of(store, job, spec), run)
-        run.flush()
+        with tracked(store, job, lease, run) as following:
+            trained = engine.train(request_of(store, job, spec), following)
+            run.flush()
         _finish(store, lease, run, trained.trained_tokens)
 
 

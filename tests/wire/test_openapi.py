@@ -41,7 +41,10 @@ CHAT = {"messages": [{"role": "user", "content": "question number 1"}]}
 
 @pytest.fixture(scope="module")
 def pace(start_server: Callable[..., Server]) -> Server:
-    return start_server(SELFTUNE_FAKE_STEP_SECONDS=str(STEP_SECONDS))
+    return start_server(
+        SELFTUNE_FAKE_STEP_SECONDS=str(STEP_SECONDS),
+        WANDB_MODE="disabled",  # a job here is for it, and nobody is there
+    )
 
 
 @pytest.fixture(scope="module")

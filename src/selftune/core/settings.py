@@ -54,7 +54,10 @@ class Settings(Record):
     tokens_per_minute: Annotated[int, Field(ge=1)] = 100_000_000
     """Tokens a project may use in a minute."""
     serving_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """Longest wait for a model's answer before the caller is told to try again."""
+    """Longest wait for a model's answer, or for its next piece, before the caller is told to try
+    again."""
+    serving_load_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """Longest wait for a model that is being loaded; it goes on loading after that."""
     serving_queue: Annotated[int, Field(ge=1)] = 1024
     """Most requests that may wait for the serving process; one more is refused with 429."""
     serving_models: Annotated[int, Field(ge=1)] = 16
@@ -138,3 +141,9 @@ def let_threads_sleep() -> None:
     than one (docs/log.md). The variable is read when torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def let_trackers_be_quiet() -> None:
+    """Keep the libraries of trackers from telling their makers about their use."""
+    for name, value in (("MLFLOW_DISABLE_TELEMETRY", "true"), ("WANDB_ERROR_REPORTING", "false")):
+        os.environ.setdefault(name, value)

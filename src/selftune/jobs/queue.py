@@ -306,7 +306,10 @@ def _tell_too_large(
 ) -> None:
     """Say once in a job's events that it needs more than this machine has."""
     for name in names:
-        needs = connection.execute(select(jobs.c.devices).where(jobs.c.id == name)).scalar()
+        row = select(jobs.c.devices).where(jobs.c.id == name).with_for_update(skip_locked=True)
+        needs = connection.execute(row).scalar()
+        if needs is None:
+            continue
         text = (
             f"The job needs {needs} GPU(s) with enough memory each; the machine of this worker has "
             f"{count} and cannot take it. It waits for a worker with more: cancel it and ask for "

@@ -23,6 +23,7 @@ from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train.engines import WITHOUT_DEVICES
 from selftune.train.methods import check_method
+from selftune.train.tracker import check_integrations
 
 KIND = "fine_tuning"
 _MAX_SEED = 2_147_483_647
@@ -111,6 +112,7 @@ def _root_of_job(store: Store, model: Model) -> str | None:
 
 
 def _spec(store: Store, identity: Identity, request: FinetuneRequest) -> TrainSpec:
+    check_integrations(request.integrations)
     _check_file(store, identity, request.training_file, "training_file")
     if request.validation_file is not None:
         _check_file(store, identity, request.validation_file, "validation_file")
