@@ -12,6 +12,8 @@ from tests.serve.running import until
 
 CHAT: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "capital?"}]}
 PATH = "chat/completions"
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
+NAMED = {"type": "function", "function": {"name": "g"}}
 
 
 def test_an_answer_has_all_that_the_client_knows(play: Play) -> None:
@@ -97,7 +99,7 @@ def test_what_means_nothing_here_is_accepted(play: Play) -> None:
         "reasoning_effort": "none",
         "verbosity": "low",
         "parallel_tool_calls": True,
-        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        "tools": [TOOL],
         "tool_choice": "auto",
         "response_format": {"type": "text"},
         "logit_bias": {"foo": 0, "²": 1, "9" * 5000: 1, "50": -100},
@@ -131,8 +133,27 @@ def test_what_means_nothing_here_is_accepted(play: Play) -> None:
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": None}, "messages", "missing_required_parameter"),
         ({"model": None}, "model", "missing_required_parameter"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_value"),
-        ({"tool_choice": "required"}, "tool_choice", "unsupported_value"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+            "response_format.json_schema.name",
+            "missing_required_parameter",
+        ),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+        ({"tool_choice": "g", "tools": [TOOL]}, "tool_choice", "invalid_value"),
+        ({"tool_choice": NAMED, "tools": [TOOL]}, "tool_choice", "invalid_value"),
+        ({"tools": [TOOL] * 129}, "tools", "invalid_value"),
+        ({"tools": [{"type": "custom"}]}, "tools.0.type", "invalid_value"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools.0.function.name",
+            "invalid_value",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": 1}]}]},
+            "messages",
+            "invalid_value",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_named(

@@ -87,7 +87,7 @@ def test_the_default_is_sixteen_tokens(play: Play) -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("prompt", [[10**9], [[199998]], [2**70], ["a"] * 3000, {"a": 1}])
+@pytest.mark.parametrize("prompt", [[10**9], [-1], [[199998]], [2**70], ["a"] * 3000, {"a": 1}])
 def test_a_prompt_that_cannot_be_read_is_refused(play: Play, prompt: Any) -> None:
     async def scene(asked: Asked) -> None:
         error = await asked.refused("completions", {"model": MODEL, "prompt": prompt})

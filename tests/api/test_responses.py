@@ -275,8 +275,23 @@ def test_a_response_that_is_over_cannot_be_cancelled(play: Play) -> None:
         ({"max_output_tokens": 10**30}, "max_output_tokens", "invalid_value"),
         ({"metadata": {"a": 1}}, "metadata.a", "invalid_value"),
         ({"tools": [{"type": "web_search"}]}, "tools", "unsupported_value"),
-        ({"tool_choice": "required"}, "tool_choice", "unsupported_value"),
-        ({"text": {"format": {"type": "json_object"}}}, "text.format", "unsupported_value"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
+        ({"text": {"format": {"type": "xml"}}}, "text.format.type", "invalid_value"),
+        (
+            {"text": {"format": {"type": "json_schema", "schema": {}}}},
+            "text.format.name",
+            "missing_required_parameter",
+        ),
+        (
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "1"}]},
+            "input",
+            None,
+        ),
+        (
+            {"input": [{"type": "function_call", "call_id": "c", "name": "f"}]},
+            "input.0.arguments",
+            "missing_required_parameter",
+        ),
         ({"background": True}, "background", "unsupported_value"),
         ({"conversation": "conv_1"}, "conversation", "unsupported_value"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_value"),
@@ -298,7 +313,6 @@ def test_a_wrong_parameter_is_named(
 @pytest.mark.parametrize(
     "item",
     [
-        {"type": "function_call_output", "call_id": "c", "output": "1"},
         {"type": "item_reference", "id": "msg_1"},
         {"role": "user", "content": [{"type": "input_image", "image_url": "https://x/a.png"}]},
         {"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]},

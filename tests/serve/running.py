@@ -11,7 +11,7 @@ import pytest
 
 from selftune.core.settings import Settings
 from selftune.models.sampler import Completion, Prompt
-from selftune.models.samplers.fake import FakeSampler
+from selftune.models.samplers.fake import WholeSampler
 from selftune.serve import loader
 from selftune.serve.client import ServingClient
 from selftune.serve.frames import SampleRequest
@@ -20,7 +20,7 @@ from selftune.serve.process import serve
 POISON = "poison"
 
 
-class WatchedSampler(FakeSampler):
+class WatchedSampler(WholeSampler):
     """Remembers its batches, can be held, and cannot stand one word."""
 
     def __init__(self, answers: dict[str, str] | None = None) -> None:
@@ -30,7 +30,10 @@ class WatchedSampler(FakeSampler):
         self.free.set()
 
     def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        asked = [str(prompt.messages[-1]["content"]) for prompt in prompts]
+        asked = [
+            str(prompt.messages[-1]["content"]) if prompt.text is None else prompt.text
+            for prompt in prompts
+        ]
         self.batches.append(asked)
         assert self.free.wait(20)
         if POISON in asked:
@@ -45,7 +48,7 @@ class Models:
         self.sampler = WatchedSampler()
         self.loaded: list[str | None] = []
 
-    def load(self, _root: Path, _engine: str, folder: str | None, *, threads: int) -> FakeSampler:
+    def load(self, _root: Path, _engine: str, folder: str | None, *, threads: int) -> WholeSampler:
         assert threads >= 0
         self.loaded.append(folder)
         if folder == "broken":

@@ -46,16 +46,25 @@ def envelope(
 
 def error_response(error: SelftuneError) -> Response:
     """Return the answer for an error that was raised on purpose."""
-    status, kind = next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    status, _ = _status(error)
     headers = {"retry-after": str(RETRY_SECONDS)} if status in (429, 503) else {}
-    body = envelope(error.message, kind, param=error.param, code=error.code)
-    return _json(body, status, headers)
+    return _json(error_body(error), status, headers)
+
+
+def error_body(error: SelftuneError) -> dict[str, Any]:
+    """Return the body for an error that was raised on purpose."""
+    return envelope(error.message, _status(error)[1], param=error.param, code=error.code)
 
 
 def crash_response() -> Response:
-    """Return the answer for an error that nobody expected; it says nothing of the inside."""
+    """Return the answer for an error that nobody expected."""
+    return _json(crash_body(), 500, {})
+
+
+def crash_body() -> dict[str, Any]:
+    """Return the body for an error that nobody expected; it says nothing of the inside."""
     message = "The server had an error while processing your request. Sorry about that!"
-    return _json(envelope(message, "server_error"), 500, {})
+    return envelope(message, "server_error")
 
 
 def install(app: Starlette) -> None:
@@ -81,6 +90,10 @@ def install(app: Starlette) -> None:
 def log_crash() -> None:
     """Write the current exception to the log."""
     _log.exception("a request failed")
+
+
+def _status(error: SelftuneError) -> tuple[int, str]:
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
 def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:

@@ -1,7 +1,7 @@
 """What chat, legacy completions and embeddings share: parameters, names, and callers who go."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field
@@ -41,8 +41,11 @@ class SamplingFields(BaseModel):
         """Whether a stream ends with a chunk of usage."""
         return bool((self.stream_options or {}).get("include_usage"))
 
-    def sampling(self, *, limit: int | None, top_logprobs: int) -> dict[str, Any]:
-        """Return the fields of `Sampling` as the serving process takes them."""
+    def sampling(self, *, limit: int | None, top_logprobs: int | None) -> dict[str, Any]:
+        """Return the fields of `Sampling` as the serving process takes them.
+
+        `top_logprobs` is None where nobody asks how likely tokens were.
+        """
         stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stops) > MOST_STOPS:
             raise InvalidInput(
@@ -58,14 +61,15 @@ class SamplingFields(BaseModel):
             "stop": tuple(stops),
             "max_tokens": limit,
             "seed": self.seed,
-            "top_logprobs": top_logprobs,
+            "logprobs": top_logprobs is not None,
+            "top_logprobs": top_logprobs or 0,
             "presence_penalty": self.presence_penalty,
             "frequency_penalty": self.frequency_penalty,
             "logit_bias": {int(key): value for key, value in bias.items() if is_count(key)},
         }
 
 
-async def while_connected(request: Request, answering: Coroutine[Any, Any, T]) -> T:
+async def while_connected(request: Request, answering: Awaitable[T]) -> T:
     """Wait for an answer, but no longer than the caller does.
 
     Raises:
@@ -111,6 +115,8 @@ def text_of(tokens: list[int], param: str) -> str:
     from selftune.models.tokens import decode
 
     try:
+        if any(token < 0 for token in tokens):
+            raise LookupError(tokens)
         return decode(tokens)
     except LookupError as error:
         raise InvalidInput(

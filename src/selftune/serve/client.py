@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -15,15 +17,22 @@ from selftune.serve.frames import (
     Cancel,
     Embedded,
     EmbedRequest,
+    EndPiece,
     Failed,
+    Patience,
+    Pieces,
     Reply,
     Sampled,
     SampleRequest,
+    WirePiece,
     decode_reply,
     frame,
     read_frame,
 )
+from selftune.serve.pieces import pieces_of
 
+T = TypeVar("T")
+_ATTEMPTS = 2
 _CONNECT_PAUSE_SECONDS = 0.05
 _log = logging.getLogger("selftune.serving")
 
@@ -31,20 +40,20 @@ _log = logging.getLogger("selftune.serving")
 class ServingClient:
     """Sends requests to the serving process and waits for the answers.
 
-    When the process ends in the middle, a request is sent once more to the next one: answers come
-    back whole, so nothing has reached the caller yet.
+    When the process ends in the middle, a request of which nothing has come yet is sent once more
+    to the next one.
     """
 
     def __init__(self, socket: Path, *, wait_seconds: float, most_waiting: int) -> None:
         self._socket, self._wait, self._most = socket, wait_seconds, most_waiting
         self._numbers = itertools.count(1)
-        self._pending: dict[int, tuple[asyncio.Future[Reply], asyncio.StreamWriter]] = {}
+        self._pending: dict[int, _Pending] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     async def sample(self, request: SampleRequest) -> Sampled:
-        """Return the answer to a chat.
+        """Return the answer to a chat, whole.
 
         Raises:
             SelftuneError: no answer came in time, too many wait, or the model cannot be loaded.
@@ -53,6 +62,22 @@ class ServingClient:
         reply = await self._ask(request)
         assert isinstance(reply, Sampled)
         return reply
+
+    async def stream(self, request: SampleRequest) -> AsyncGenerator[list[WirePiece], None]:
+        """Yield the pieces of the answer to a chat, as they come, some at a time; an end last.
+
+        Raises:
+            SelftuneError: as `sample`, at any moment.
+
+        """
+        request.stream = request.with_tokens = True
+        async with contextlib.aclosing(self._replies(request)) as replies:
+            async for reply in replies:
+                if isinstance(reply, Sampled):
+                    yield list(pieces_of(reply))
+                else:
+                    assert isinstance(reply, Pieces)
+                    yield reply.pieces
 
     async def embed(self, request: EmbedRequest) -> Embedded:
         """Return the vectors of texts."""
@@ -70,48 +95,55 @@ class ServingClient:
                 await self._reading
 
     async def _ask(self, request: SampleRequest | EmbedRequest) -> Reply:
+        async with contextlib.aclosing(self._replies(request)) as replies:
+            return await anext(replies)
+
+    async def _replies(self, request: SampleRequest | EmbedRequest) -> AsyncGenerator[Reply, None]:
         if len(self._pending) >= self._most:
             raise LimitExceeded(
                 "Too many requests are waiting for the model: try again in a moment.",
                 code="rate_limit_exceeded",
             )
-        try:
-            async with asyncio.timeout(self._wait):
-                reply = await self._send(request)
-                if reply is None:
-                    reply = await self._send(request)
-        except TimeoutError as late:
-            raise Unavailable(
-                f"The model did not answer within {self._wait:g} seconds: try again later, or "
-                "raise SELFTUNE_SERVING_WAIT_SECONDS.",
-                code="server_is_overloaded",
-            ) from late
-        if reply is None:
-            raise Unavailable(
-                "The serving process ended twice on this request: its log says why.",
-                code="model_failed",
-            )
-        if isinstance(reply, Failed):
-            raise _error(reply)
-        return reply
+        has_begun = False
+        for _ in range(_ATTEMPTS):
+            pending = _Pending(self._wait)
+            async with contextlib.aclosing(self._heard(request, pending)) as replies:
+                async for reply in replies:
+                    has_begun = True
+                    yield reply
+            if pending.is_over:
+                return
+            if has_begun:
+                raise Unavailable(
+                    "The serving process ended in the middle of this answer: ask again.",
+                    code="model_failed",
+                )
+        raise Unavailable(
+            "The serving process ended twice on this request: its log says why.",
+            code="model_failed",
+        )
 
-    async def _send(self, request: SampleRequest | EmbedRequest) -> Reply | None:
-        """Send and wait; None when the connection ended before the answer."""
-        writer = await self._connect()
-        request.id = next(self._numbers)
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._pending[request.id] = future, writer
-        writer.write(frame(request))
+    async def _heard(
+        self, request: SampleRequest | EmbedRequest, pending: "_Pending"
+    ) -> AsyncGenerator[Reply, None]:
+        """Send, and yield what comes; less than the whole where the connection ended before."""
+        writer: asyncio.StreamWriter | None = None
         try:
-            return await future
-        except ConnectionError:
-            return None
-        except asyncio.CancelledError:
-            if not writer.is_closing():
-                writer.write(frame(Cancel(request.id)))
-            raise
+            writer = await pending.in_time(self._connect())
+            request.id = next(self._numbers)
+            pending.writer = writer
+            self._pending[request.id] = pending
+            writer.write(frame(request))
+            while (reply := await pending.next()) is not None:
+                if isinstance(reply, Failed):
+                    raise _error(reply)
+                yield reply
+                if pending.is_over:
+                    return
         finally:
             self._pending.pop(request.id, None)
+            if writer is not None and not pending.is_over and not writer.is_closing():
+                writer.write(frame(Cancel(request.id)))
 
     async def _connect(self) -> asyncio.StreamWriter:
         async with self._lock:
@@ -138,18 +170,75 @@ class ServingClient:
         try:
             while (body := await read_frame(reader)) is not None:
                 reply = decode_reply(body)
-                future, _ = self._pending.get(reply.id, (None, writer))
-                if future is not None and not future.done():
-                    future.set_result(reply)
+                pending = self._pending.get(reply.id)
+                if pending is not None:
+                    pending.take(reply)
         except msgspec.DecodeError:
             _log.exception("the serving process sent what cannot be read")
         finally:  # nobody waits for what will not come
             writer.close()
-            for future, through in self._pending.values():
-                if through is writer and not future.done():
-                    future.set_exception(ConnectionError("the serving process ended"))
+            for pending in self._pending.values():
+                if pending.writer is writer:
+                    pending.end()
+
+
+class _Pending:
+    """What has come for one request and was not read yet, and how long to wait for more."""
+
+    def __init__(self, wait: float) -> None:
+        self.writer: asyncio.StreamWriter | None = None
+        self.is_over = False
+        """True when the last reply was read."""
+        self._wait = wait
+        self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + wait
+        self._timeout: asyncio.Timeout | None = None
+
+    def take(self, reply: Reply) -> None:
+        """Take a reply; whatever comes is a reason to wait longer."""
+        more = reply.seconds if isinstance(reply, Patience) else 0.0
+        self._until = max(self._until, self._loop.time() + self._wait + more)
+        if self._timeout is not None and self._timeout.when() is not None:
+            self._timeout.reschedule(self._until)
+        if not isinstance(reply, Patience):
+            self._replies.put_nowait(reply)
+
+    def end(self) -> None:
+        """Note that the connection ended."""
+        self._replies.put_nowait(None)
+
+    async def next(self) -> Reply | None:
+        """Return the next reply; None where the connection ended before it."""
+        if self._replies.empty():
+            reply = await self.in_time(self._replies.get())
+        else:
+            reply = self._replies.get_nowait()
+        if reply is not None:
+            is_part = isinstance(reply, Pieces) and not isinstance(reply.pieces[-1], EndPiece)
+            self.is_over = not is_part
+        return reply
+
+    async def in_time(self, coming: Awaitable[T]) -> T:
+        """Return what is waited for.
+
+        Raises:
+            Unavailable: it took too long.
+
+        """
+        try:
+            async with asyncio.timeout_at(self._until) as self._timeout:
+                return await coming
+        except TimeoutError as late:
+            raise Unavailable(
+                f"The model did not answer within {self._wait:g} seconds: try again later, or "
+                "raise SELFTUNE_SERVING_WAIT_SECONDS.",
+                code="server_is_overloaded",
+            ) from late
+        finally:
+            self._timeout = None
 
 
 def _error(reply: Failed) -> SelftuneError:
     kind: type[SelftuneError] = getattr(errors, reply.kind)
-    return kind(reply.message, code=reply.code)
+    return kind(reply.message, code=reply.code, param=reply.param)

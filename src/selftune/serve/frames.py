@@ -13,7 +13,7 @@ GREETING = b"\n"
 
 
 class SampleRequest(msgspec.Struct, tag="sample", array_like=True):
-    """Answer one chat."""
+    """Answer one chat, or go on with a text."""
 
     id: int
     engine: str
@@ -22,6 +22,13 @@ class SampleRequest(msgspec.Struct, tag="sample", array_like=True):
     sampling: dict[str, Any]
     with_tokens: bool
     """Whether each token is wanted, or only the text."""
+    text: str | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: str | dict[str, Any] = "auto"
+    parallel_tool_calls: bool = True
+    response_format: dict[str, Any] | None = None
+    stream: bool = False
+    """Whether the answer is wanted in pieces, as they come."""
 
 
 class EmbedRequest(msgspec.Struct, tag="embed", array_like=True):
@@ -51,21 +58,76 @@ class WireToken(msgspec.Struct, array_like=True):
     top: list[tuple[str, list[int], float]]
 
 
+class WireCall(msgspec.Struct, array_like=True):
+    """A function that the model wants called."""
+
+    name: str
+    arguments: str
+
+
 class WireChoice(msgspec.Struct, array_like=True):
     """One answer."""
 
     text: str
     finish_reason: str
     tokens: list[WireToken]
+    calls: list[WireCall] = []
 
 
 class Sampled(msgspec.Struct, tag="sampled", array_like=True):
-    """What came back for a chat."""
+    """What came back for a chat, whole."""
 
     id: int
     choices: list[WireChoice]
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+
+
+class TokenPiece(msgspec.Struct, tag="token", array_like=True):
+    """The next token of one of the answers."""
+
+    choice: int
+    token: WireToken
+
+
+class CallPiece(msgspec.Struct, tag="call", array_like=True):
+    """A function that one of the answers wants called."""
+
+    choice: int
+    call: WireCall
+
+
+class FinishPiece(msgspec.Struct, tag="finish", array_like=True):
+    """The end of one of the answers."""
+
+    choice: int
+    reason: str
+
+
+class EndPiece(msgspec.Struct, tag="end", array_like=True):
+    """The end of all of them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+WirePiece = TokenPiece | CallPiece | FinishPiece | EndPiece
+
+
+class Pieces(msgspec.Struct, tag="pieces", array_like=True):
+    """What has come of an answer since the last time."""
+
+    id: int
+    pieces: list[WirePiece]
+
+
+class Patience(msgspec.Struct, tag="patience", array_like=True):
+    """The answer is on its way, and may take so much longer than answers take."""
+
+    id: int
+    seconds: float
 
 
 class Embedded(msgspec.Struct, tag="embedded", array_like=True):
@@ -84,9 +146,10 @@ class Failed(msgspec.Struct, tag="failed", array_like=True):
     kind: str
     message: str
     code: str | None
+    param: str | None = None
 
 
-Reply = Sampled | Embedded | Failed
+Reply = Sampled | Pieces | Patience | Embedded | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode

@@ -1,16 +1,15 @@
 """Answer chats, and give back those that were stored."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.chat.chunks import chunks_json
 from selftune.api.chat.elsewhere import chunks_of, completion_of, passed_on
-from selftune.api.chat.stored import CHAT, asked_of, messages_json, stored_json
-from selftune.api.chat.wire import CreateChat, chunks_json, completion_json
+from selftune.api.chat.stored import CHAT, Asked, asked_of, messages_json, stored_json
+from selftune.api.chat.wire import CreateChat, Told
 from selftune.api.context import (
     answer,
     body_of,
@@ -32,9 +31,10 @@ from selftune.api.metadata import Metadata, wanted_metadata
 from selftune.api.routing import Router
 from selftune.api.sampling import served, while_connected
 from selftune.api.spec_profile import completion_or_placeholder
-from selftune.api.sse import stream
+from selftune.api.sse import each, stream
+from selftune.api.streams import begun, kept
 from selftune.models.endpoint import Endpoint
-from selftune.serve.frames import SampleRequest
+from selftune.serve.pieces import gathered
 from selftune.store.completions import (
     CompletionQuery,
     delete_completion,
@@ -52,27 +52,28 @@ class UpdateChat(BaseModel):
     metadata: Metadata
 
 
-class _Told(NamedTuple):
-    """An answer in both of its forms; each is made when it is wanted."""
-
-    whole: Callable[[], dict[str, Any]]
-    chunks: Callable[[], Iterator[dict[str, Any]]]
-
-
 @router.post("")
 async def create(request: Request) -> Response:
     """Answer a chat, whole or as a stream; store it where that is asked."""
     wanted = await body_of(request, CreateChat)
-    parts = context(request)
-    endpoint = parts.relay.find(wanted.model)
+    endpoint = context(request).relay.find(wanted.model)
     asked = await asked_of(request, wanted) if wanted.store else None
-    if endpoint is None:
-        told = await _told_here(request, wanted)
-    else:
-        told = await _told_elsewhere(request, wanted, endpoint)
-    if asked is not None:  # before the stream begins: a full disk is an error, not a cut answer
-        await run_in_threadpool(save_completion, parts.store, asked.answered(told.whole()))
-    return stream(told.chunks()) if wanted.stream else answer(told.whole())
+    if endpoint is not None:
+        return await _elsewhere(request, wanted, asked, endpoint)
+    parts = context(request)
+    sample = wanted.request(served(parts, identity(request), wanted.model))
+    told = Told(wanted, parts.store.ids.new, parts.store.now())
+    if not wanted.stream:
+        found = await while_connected(request, parts.serving.sample(sample))
+        whole = told.whole(found)
+        await _keep(request, asked, whole)
+        return answer(whole)
+    frames = parts.serving.stream(sample)
+    if asked is not None:
+        frames = kept(
+            frames, lambda all_: _keep(request, asked, told.whole(gathered(sample, all_)))
+        )
+    return stream(chunks_json(wanted, told, await begun(request, frames)))
 
 
 @router.get("")
@@ -118,33 +119,26 @@ def messages(request: Request, completion_id: str) -> Response:
     return answer(page_json(request, messages_json(found), "asc"))
 
 
-async def _told_here(request: Request, wanted: CreateChat) -> _Told:
-    wanted.check()
-    parts = context(request)
-    model = served(parts, identity(request), wanted.model)
-    sample = SampleRequest(
-        id=0,
-        engine=model.engine,
-        folder=model.folder,
-        messages=[message.plain() for message in wanted.messages],
-        sampling=wanted.fields(),
-        with_tokens=wanted.stream or wanted.logprobs,
-    )
-    found = await while_connected(request, parts.serving.sample(sample))
-    name, now = parts.store.ids.new("chatcmpl-"), parts.store.now()
-    return _Told(
-        partial(completion_json, wanted, found, completion_id=name, created=now),
-        partial(chunks_json, wanted, found, completion_id=name, created=now),
-    )
-
-
-async def _told_elsewhere(request: Request, wanted: CreateChat, endpoint: Endpoint) -> _Told:
+async def _elsewhere(
+    request: Request, wanted: CreateChat, asked: Asked | None, endpoint: Endpoint
+) -> Response:
+    """Answer with what another server says."""
     parts = context(request)
     body = passed_on(await json_of(request))
     found = await while_connected(request, parts.relay.complete(endpoint, body))
     name, now = parts.store.ids.new("chatcmpl-"), parts.store.now()
     whole = completion_of(found, wanted.model, completion_id=name, created=now)
-    return _Told(lambda: whole, partial(chunks_of, whole, with_usage=wanted.with_usage))
+    await _keep(request, asked, whole)
+    if wanted.stream:
+        return stream(each(chunks_of(whole, with_usage=wanted.with_usage)))
+    return answer(whole)
+
+
+async def _keep(request: Request, asked: Asked | None, whole: dict[str, Any]) -> None:
+    """Store an answer before it is told: a full disk is an error, not a cut answer."""
+    if asked is not None:
+        store = context(request).store
+        await run_in_threadpool(save_completion, store, asked.answered(whole))
 
 
 def _update(request: Request, completion_id: str, wanted: UpdateChat) -> Response:

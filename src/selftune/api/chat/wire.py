@@ -1,16 +1,17 @@
 """Chat completions in OpenAI's JSON, both ways."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from selftune.api.chat.tools import FormFields, Named, NewId, call_json, function_json
 from selftune.api.context import Storable
 from selftune.api.metadata import Metadata
 from selftune.api.sampling import FINGERPRINT, MOST, SamplingFields
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Usage
-from selftune.serve.frames import Sampled, WireChoice, WireToken
+from selftune.serve.frames import EndPiece, Sampled, SampleRequest, WireChoice, WireToken
+from selftune.serve.resolve import Served
 
 NEVER = -9999.0
 _COMPLETION_DETAILS = {
@@ -30,6 +31,21 @@ class Part(BaseModel):
     text: str | None = None
 
 
+class _CalledFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class _Call(BaseModel):
+    id: str
+    type: Literal["function"] = "function"
+    function: _CalledFunction
+
+
+_CALLS = TypeAdapter(list[_Call])
+_FUNCTION = TypeAdapter(_CalledFunction)
+
+
 class Message(BaseModel):
     """One message of the chat."""
 
@@ -38,132 +54,155 @@ class Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[Part] | None = None
     name: str | None = None
+    tool_calls: Any = None
+    tool_call_id: str | None = None
+    function_call: Any = None
 
     def plain(self) -> dict[str, Any]:
-        """Return the message as samplers take it: role and text."""
-        if isinstance(self.content, list):
-            unreadable = [part.type for part in self.content if part.text is None]
-            if unreadable and self.role == "user":
-                raise InvalidInput(
-                    f"This model reads text only: it cannot take a part of type {unreadable[0]!r}.",
-                    code="unsupported_value",
-                    param="messages",
-                )
-            text = "".join(part.text or "" for part in self.content)
-        else:
-            text = self.content or ""
-        return {"role": self.role, "content": text}
+        """Return the message as samplers take it: with one text, and with what was called.
+
+        Raises:
+            InvalidInput: it has what no model here reads.
+
+        """
+        is_call = bool(self.tool_calls or self.function_call)
+        text = None if is_call and self.content is None else self._text()
+        found: dict[str, Any] = {"role": self.role, "content": text}
+        try:
+            if self.tool_calls:
+                calls = _CALLS.validate_python(self.tool_calls)
+                found["tool_calls"] = [call.model_dump() for call in calls]
+            if self.function_call:
+                called = _FUNCTION.validate_python(self.function_call)
+                found["function_call"] = called.model_dump()
+        except ValidationError as error:
+            raise InvalidInput(
+                "Invalid value for 'messages': a call needs an id and a function with a name and "
+                "arguments, all texts.",
+                code="invalid_value",
+                param="messages",
+            ) from error
+        given = {"name": self.name, "tool_call_id": self.tool_call_id}
+        found |= {name: value for name, value in given.items() if value is not None}
+        return found
+
+    def _text(self) -> str:
+        if not isinstance(self.content, list):
+            return self.content or ""
+        unreadable = [part.type for part in self.content if part.text is None]
+        if unreadable and self.role == "user":
+            raise InvalidInput(
+                f"This model reads text only: it cannot take a part of type {unreadable[0]!r}.",
+                code="unsupported_value",
+                param="messages",
+            )
+        return "".join(part.text or "" for part in self.content)
 
 
-class CreateChat(SamplingFields):
+class CreateChat(SamplingFields, FormFields):
     """The body of a chat completion."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=0, le=MOST)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] = 0
-    response_format: dict[str, Any] | None = None
-    tool_choice: Any = None
     store: bool = False
     metadata: Metadata | None = None
     user: Storable | None = None
 
-    def check(self) -> None:
-        """Refuse what the model could not keep its word on."""
-        form = (self.response_format or {}).get("type", "text")
-        if form != "text":
-            raise InvalidInput(
-                f"This model cannot guarantee response_format '{form}': train it on answers of "
-                "that form, and ask without response_format.",
-                code="unsupported_value",
-                param="response_format",
-            )
-        if self.tool_choice not in (None, "none", "auto"):
-            raise InvalidInput(
-                "This model does not call tools: tool_choice must be 'none' or 'auto'.",
-                code="unsupported_value",
-                param="tool_choice",
-            )
+    def request(self, model: Served) -> SampleRequest:
+        """Return what the serving process is asked.
+
+        Raises:
+            InvalidInput: two words of the request contradict each other.
+
+        """
         if self.top_logprobs and not self.logprobs:
             raise InvalidInput(
                 "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
                 code="invalid_value",
                 param="top_logprobs",
             )
-
-    def fields(self) -> dict[str, Any]:
-        """Return the sampling parameters."""
         limit = self.max_completion_tokens
         limit = self.max_tokens if limit is None else limit
-        return self.sampling(limit=limit, top_logprobs=self.top_logprobs)
+        top = self.top_logprobs if self.logprobs else None
+        return SampleRequest(
+            id=0,
+            engine=model.engine,
+            folder=model.folder,
+            messages=[message.plain() for message in self.messages],
+            sampling=self.sampling(limit=limit, top_logprobs=top),
+            with_tokens=self.logprobs,
+            **self.form(),
+        )
 
 
-def completion_json(
-    wanted: CreateChat, found: Sampled, *, completion_id: str, created: int
-) -> dict[str, Any]:
-    """Return a chat completion."""
-    choices: list[dict[str, Any]] = [
-        {
-            "index": index,
-            "message": {
-                "role": "assistant",
-                "content": choice.text,
-                "refusal": None,
-                "annotations": [],
-            },
-            "logprobs": logprobs_json(choice.tokens) if wanted.logprobs else None,
-            "finish_reason": choice.finish_reason,
+class Told:
+    """How an answer is told to who asked: whole, or chunk by chunk."""
+
+    def __init__(self, wanted: CreateChat, new_id: NewId, created: int) -> None:
+        self._wanted, self.call_id = wanted, Named(new_id)
+        self._envelope = {
+            "id": new_id("chatcmpl-"),
+            "created": created,
+            "model": wanted.model,
+            "service_tier": "default",
+            "system_fingerprint": FINGERPRINT,
         }
-        for index, choice in enumerate(found.choices)
-    ]
-    return _envelope("chat.completion", completion_id, created, wanted.model) | {
-        "choices": choices,
-        "usage": usage_json(found),
-    }
+
+    def whole(self, found: Sampled) -> dict[str, Any]:
+        """Return a chat completion."""
+        return self._envelope | {
+            "object": "chat.completion",
+            "choices": [self._choice(index, choice) for index, choice in enumerate(found.choices)],
+            "usage": usage_json(found),
+        }
+
+    def chunk(self, *choices: dict[str, Any]) -> dict[str, Any]:
+        """Return a chunk of a stream."""
+        told = self._envelope | {"object": "chat.completion.chunk", "choices": list(choices)}
+        return told | {"usage": None} if self._wanted.with_usage else told
+
+    def reason(self, reason: str) -> str:
+        """Return why an answer ended, in the words of who asked."""
+        is_old = reason == "tool_calls" and self._wanted.has_functions
+        return "function_call" if is_old else reason
+
+    def logprobs(self, tokens: list[WireToken]) -> dict[str, Any] | None:
+        """Return how likely tokens were, where that is wanted."""
+        return logprobs_json(tokens) if self._wanted.logprobs else None
+
+    def _choice(self, index: int, choice: WireChoice) -> dict[str, Any]:
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if choice.calls and not choice.text else choice.text,
+            "refusal": None,
+            "annotations": [],
+        }
+        if choice.calls and self._wanted.has_functions:
+            message["function_call"] = function_json(choice.calls[0])
+        elif choice.calls:
+            message["tool_calls"] = [
+                call_json(self.call_id(index, place), call)
+                for place, call in enumerate(choice.calls)
+            ]
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": self.logprobs(choice.tokens),
+            "finish_reason": self.reason(choice.finish_reason),
+        }
 
 
-def chunks_json(
-    wanted: CreateChat, found: Sampled, *, completion_id: str, created: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the chunks of a stream."""
-    envelope = _envelope("chat.completion.chunk", completion_id, created, wanted.model)
-    if wanted.with_usage:
-        envelope["usage"] = None
-    for index, choice in enumerate(found.choices):
-        first = {"role": "assistant", "content": "", "refusal": None}
-        yield envelope | {"choices": [_delta(index, first)]}
-        for token, text in _with_text(choice):
-            logprobs = logprobs_json([token]) if wanted.logprobs else None
-            yield envelope | {"choices": [_delta(index, {"content": text}, logprobs)]}
-        yield envelope | {"choices": [_delta(index, {}, None, choice.finish_reason)]}
-    if wanted.with_usage:
-        yield envelope | {"choices": [], "usage": usage_json(found)}
-
-
-def usage_json(found: Sampled | Usage) -> dict[str, Any]:
+def usage_json(found: Sampled | EndPiece | Usage) -> dict[str, Any]:
     """Return the tokens of an answer."""
-    cached = found.cached_tokens if isinstance(found, Usage) else 0
     return {
         "prompt_tokens": found.prompt_tokens,
         "completion_tokens": found.completion_tokens,
         "total_tokens": found.prompt_tokens + found.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": found.cached_tokens, "audio_tokens": 0},
         "completion_tokens_details": _COMPLETION_DETAILS,
     }
-
-
-def _with_text(choice: WireChoice) -> Iterator[tuple[WireToken, str]]:
-    for token in choice.tokens:
-        yield token, token.text
-
-
-def _delta(
-    index: int,
-    delta: dict[str, Any],
-    logprobs: dict[str, Any] | None = None,
-    finish_reason: str | None = None,
-) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
 def logprobs_json(tokens: list[WireToken]) -> dict[str, Any]:
@@ -180,14 +219,3 @@ def logprobs_json(tokens: list[WireToken]) -> dict[str, Any]:
         for token in tokens
     ]
     return {"content": content, "refusal": None}
-
-
-def _envelope(kind: str, completion_id: str, created: int, model: str) -> dict[str, Any]:
-    return {
-        "id": completion_id,
-        "object": kind,
-        "created": created,
-        "model": model,
-        "service_tier": "default",
-        "system_fingerprint": FINGERPRINT,
-    }

@@ -1,13 +1,13 @@
 """Answer in the form of responses, and give back those that were stored."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from selftune.api.chat.elsewhere import completion_of
 from selftune.api.chat.stored import usage_of
+from selftune.api.chat.tools import Named, call_json
 from selftune.api.chat.wire import Message, logprobs_json
 from selftune.api.context import (
     answer,
@@ -20,12 +20,14 @@ from selftune.api.context import (
     run_in_threadpool,
 )
 from selftune.api.lists import page_json
-from selftune.api.responses.events import Delta, events_json, whole
-from selftune.api.responses.items import messages_of
+from selftune.api.responses.events import events_json, events_of
+from selftune.api.responses.items import check_calls, joined, messages_of
+from selftune.api.responses.tools import in_our_words
 from selftune.api.responses.wire import (
     REFUSED,
     RESPONSE,
     CreateResponse,
+    calls_of,
     input_items_json,
     response_json,
     said,
@@ -33,10 +35,12 @@ from selftune.api.responses.wire import (
 from selftune.api.routing import Router
 from selftune.api.sampling import served, while_connected
 from selftune.api.spec_profile import completion_or_placeholder, tolerated
-from selftune.api.sse import stream_events
+from selftune.api.sse import each, stream_events
+from selftune.api.streams import begun, kept
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Usage
-from selftune.serve.frames import Sampled, SampleRequest
+from selftune.serve.frames import Sampled, SampleRequest, WirePiece
+from selftune.serve.pieces import gathered
 from selftune.store.completions import (
     StoredChoice,
     StoredCompletion,
@@ -48,15 +52,6 @@ from selftune.store.completions import (
 router = Router("/v1/responses")
 
 
-class _Told(NamedTuple):
-    """What was answered, and the pieces in which a stream tells it."""
-
-    choice: StoredChoice
-    usage: Usage | None
-    deltas: Iterable[Delta] | None = None
-    """None where the answer came whole."""
-
-
 @router.post("")
 async def create(request: Request) -> Response:
     """Answer, whole or as a stream; store it unless told not to."""
@@ -64,20 +59,20 @@ async def create(request: Request) -> Response:
     parts = context(request)
     endpoint = parts.relay.find(wanted.model)
     messages = await run_in_threadpool(_messages, request, wanted)
-    created = parts.store.now()
+    answering = _Answering(request, wanted, messages)
     if endpoint is None:
-        told = await _told_here(request, wanted, messages)
-    else:
-        body = wanted.chat(messages)
-        told = _of_completion(
-            await while_connected(request, parts.relay.complete(endpoint, body)), wanted
-        )
-    kept = _answered(request, wanted, messages, told, created)
-    if wanted.store:  # before the stream begins: a full disk is an error, not a cut answer
-        await run_in_threadpool(save_completion, parts.store, kept)
-    if wanted.stream:
-        return stream_events(events_json(kept, whole(kept) if told.deltas is None else told.deltas))
-    return answer(response_json(kept))
+        try:
+            return await _here(request, wanted, answering)
+        except InvalidInput as error:
+            raise in_our_words(error) from error
+    found = await while_connected(
+        request, parts.relay.complete(endpoint, wanted.chat(answering.messages))
+    )
+    completion = completion_of(found, wanted.model, completion_id="", created=0)
+    choice = {name: value for name, value in completion["choices"][0].items() if name != "index"}
+    usage = completion.get("usage")
+    kept_ = await answering.keep(StoredChoice(**choice), None if usage is None else usage_of(usage))
+    return stream_events(each(events_of(kept_))) if wanted.stream else answer(response_json(kept_))
 
 
 @router.get("/{response_id}")
@@ -89,8 +84,8 @@ def retrieve(request: Request, response_id: str) -> Response:
         return answer(response_json(found))
     after = query.get("starting_after", "")
     seen = int(after) if is_count(after) else -1
-    events = events_json(found, whole(found))
-    return stream_events(event for event in events if event["sequence_number"] > seen)
+    late = (event for event in events_of(found) if event["sequence_number"] > seen)
+    return stream_events(each(late))
 
 
 @router.delete("/{response_id}")
@@ -133,7 +128,8 @@ def _messages(request: Request, wanted: CreateResponse) -> tuple[dict[str, Any],
     messages = messages_of(wanted.input)
     if wanted.previous_response_id is not None:
         earlier = _previous(request, wanted.previous_response_id)
-        messages = (*said(earlier), {"role": "assistant"} | _text_of(earlier), *messages)
+        messages = joined((*said(earlier), _answer_of(earlier), *messages))
+    check_calls(messages)
     if wanted.instructions:
         messages = ({"role": "system", "content": wanted.instructions}, *messages)
     if not messages:
@@ -155,74 +151,102 @@ def _previous(request: Request, response_id: str) -> StoredCompletion:
         ) from error
 
 
-def _text_of(found: StoredCompletion) -> dict[str, Any]:
-    refusal = found.message.get("refusal")
+def _answer_of(found: StoredCompletion) -> dict[str, Any]:
+    """Return what a model answered, as the message that the next answer goes on from."""
+    message: dict[str, Any] = {"role": "assistant", "content": found.output_text}
+    refusal, calls = found.message.get("refusal"), calls_of(found.message)
     if refusal:
-        return {"content": [{"type": "refusal", "refusal": refusal}]}
-    return {"content": found.output_text}
+        message["content"] = [{"type": "refusal", "refusal": refusal}]
+    if calls:
+        message |= {"content": found.output_text or None, "tool_calls": calls}
+    return message
 
 
-async def _told_here(
-    request: Request, wanted: CreateResponse, messages: tuple[dict[str, Any], ...]
-) -> _Told:
-    wanted.check_form()
+class _Answering:
+    """One response, from what is asked to what is kept of it."""
+
+    def __init__(
+        self, request: Request, wanted: CreateResponse, messages: tuple[dict[str, Any], ...]
+    ) -> None:
+        self._store, self._wanted = context(request).store, wanted
+        self.messages = messages
+        self.call_id = Named(self._store.ids.new)
+        self.found: StoredCompletion | None = None
+        self.blank = StoredCompletion(
+            id=self._store.ids.new("resp_"),
+            project_id=identity(request).project_id,
+            kind=RESPONSE,
+            model=wanted.model,
+            created_at=self._store.now(),
+            metadata=wanted.metadata or {},
+            messages=messages,
+            choices=(),
+            options=wanted.options() | {"request_id": request_id(request)},
+        )
+
+    async def keep(self, choice: StoredChoice, usage: Usage | None) -> StoredCompletion:
+        """Return the whole response; store it before it is told, if it is to be stored."""
+        options = self.blank.options | {"completed_at": self._store.now()}
+        answered = {"choices": (choice,), "usage": usage, "options": options}
+        found = self.found = self.blank.model_copy(update=answered)
+        if self._wanted.store:  # before its end is told: a full disk is an error, not a cut answer
+            await run_in_threadpool(save_completion, self._store, found)
+        return found
+
+    async def keep_sampled(self, found: Sampled) -> StoredCompletion:
+        """Keep what a model of this machine answered."""
+        [choice] = found.choices
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if choice.calls and not choice.text else choice.text,
+            "refusal": None,
+            "annotations": [],
+        }
+        if choice.calls:
+            message["tool_calls"] = [
+                call_json(self.call_id(0, index), call) for index, call in enumerate(choice.calls)
+            ]
+        logprobs = logprobs_json(choice.tokens) if self._wanted.with_logprobs else None
+        usage = Usage(
+            prompt_tokens=found.prompt_tokens,
+            completion_tokens=found.completion_tokens,
+            cached_tokens=found.cached_tokens,
+        )
+        told = StoredChoice(message=message, finish_reason=choice.finish_reason, logprobs=logprobs)
+        return await self.keep(told, usage)
+
+    def whole(self) -> StoredCompletion:
+        """Return the response after it was kept."""
+        assert self.found is not None
+        return self.found
+
+
+async def _here(request: Request, wanted: CreateResponse, answering: _Answering) -> Response:
     parts = context(request)
     model = served(parts, identity(request), wanted.model)
     sample = SampleRequest(
         id=0,
         engine=model.engine,
         folder=model.folder,
-        messages=[Message.model_validate(message).plain() for message in messages],
+        messages=[Message.model_validate(message).plain() for message in answering.messages],
         sampling=wanted.sampling(),
-        with_tokens=wanted.stream or wanted.with_logprobs,
+        with_tokens=wanted.with_logprobs,
+        **wanted.form_fields().form(),
     )
-    found = await while_connected(request, parts.serving.sample(sample))
-    [choice] = found.choices
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": choice.text,
-        "refusal": None,
-        "annotations": [],
-    }
-    logprobs = logprobs_json(choice.tokens) if wanted.with_logprobs else None
-    return _Told(
-        StoredChoice(message=message, finish_reason=choice.finish_reason, logprobs=logprobs),
-        Usage(prompt_tokens=found.prompt_tokens, completion_tokens=found.completion_tokens),
-        _deltas(wanted, found),
+    if not wanted.stream:
+        found = await while_connected(request, parts.serving.sample(sample))
+        return answer(response_json(await answering.keep_sampled(found)))
+
+    async def keep(told: list[WirePiece]) -> None:
+        await answering.keep_sampled(gathered(sample, told))
+
+    frames = await begun(request, kept(parts.serving.stream(sample), keep))
+    return stream_events(
+        events_json(
+            answering.blank,
+            frames,
+            answering.call_id,
+            answering.whole,
+            with_logprobs=wanted.with_logprobs,
+        )
     )
-
-
-def _of_completion(found: dict[str, Any], wanted: CreateResponse) -> _Told:
-    """Return what another server told in a chat completion."""
-    completion = completion_of(found, wanted.model, completion_id="", created=0)
-    choice = {name: value for name, value in completion["choices"][0].items() if name != "index"}
-    usage = completion.get("usage")
-    return _Told(StoredChoice(**choice), None if usage is None else usage_of(usage))
-
-
-def _answered(
-    request: Request,
-    wanted: CreateResponse,
-    messages: tuple[dict[str, Any], ...],
-    told: _Told,
-    created: int,
-) -> StoredCompletion:
-    store = context(request).store
-    return StoredCompletion(
-        id=store.ids.new("resp_"),
-        project_id=identity(request).project_id,
-        kind=RESPONSE,
-        model=wanted.model,
-        created_at=created,
-        metadata=wanted.metadata or {},
-        messages=messages,
-        choices=(told.choice,),
-        usage=told.usage,
-        options=wanted.options() | {"completed_at": store.now(), "request_id": request_id(request)},
-    )
-
-
-def _deltas(wanted: CreateResponse, found: Sampled) -> Iterable[Delta]:
-    for token in found.choices[0].tokens:
-        logprobs = logprobs_json([token])["content"] if wanted.with_logprobs else []
-        yield token.text, logprobs

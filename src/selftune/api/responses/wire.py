@@ -4,16 +4,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from selftune.api.chat.tools import FormFields
 from selftune.api.context import Storable
 from selftune.api.metadata import Metadata
-from selftune.api.responses.items import Item, item_json, output_part
+from selftune.api.responses.items import Item, call_item, items_json, output_part
+from selftune.api.responses.tools import fields_of_chat, tool_json
 from selftune.api.sampling import MOST, SamplingFields
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Usage
 from selftune.store.completions import Kind, StoredCompletion
 
 RESPONSE: Kind = "response"
-REFUSED = ("tools", "background", "conversation", "prompt", "moderation")
+REFUSED = ("background", "conversation", "prompt", "moderation")
 """Words that would change the answer, and that no model here can follow."""
 LEAST_TOKENS = 16
 _WITH_LOGPROBS = "message.output_text.logprobs"
@@ -58,8 +60,9 @@ class CreateResponse(BaseModel):
     text: Text = Text()
     reasoning: Reasoning = Reasoning()
     truncation: Literal["auto", "disabled"] = "disabled"
-    tools: Any = None
+    tools: list[Any] | None = None
     tool_choice: Any = None
+    parallel_tool_calls: bool = True
     background: Any = None
     conversation: Any = None
     prompt: Any = None
@@ -81,21 +84,14 @@ class CreateResponse(BaseModel):
         """Of the answer: `text`, or a kind of JSON."""
         return str((self.text.format or {}).get("type", "text"))
 
-    def check_form(self) -> None:
-        """Refuse a form that the model could not keep its word on."""
-        if self.form != "text":
-            raise _unsupported(
-                f"This model cannot guarantee text.format '{self.form}': train it on answers of "
-                "that form, and ask without text.format.",
-                "text.format",
-            )
-
     def check(self) -> None:
         """Refuse what no model here can do, wherever it is."""
-        if self.tool_choice not in (None, "none", "auto"):
+        kinds = {tool.get("type") if isinstance(tool, dict) else None for tool in self.tools or ()}
+        if kinds - {"function"}:
             raise _unsupported(
-                "This model does not call tools: tool_choice must be 'none' or 'auto'.",
-                "tool_choice",
+                "The only tools that this server has are functions of your own: leave the others "
+                "out of 'tools'.",
+                "tools",
             )
         for name in REFUSED:
             if getattr(self, name):
@@ -103,10 +99,17 @@ class CreateResponse(BaseModel):
                     f"The parameter '{name}' is not supported by this server: leave it out.", name
                 )
 
+    def form_fields(self) -> FormFields:
+        """Return what holds the answer to a form, in the words of chats."""
+        form = None if self.form == "text" else self.text.format
+        return fields_of_chat(
+            self.tools, self.tool_choice, is_parallel=self.parallel_tool_calls, form=form
+        )
+
     def sampling(self) -> dict[str, Any]:
         """Return the fields of `Sampling` as the serving process takes them."""
         fields = SamplingFields(model=self.model, temperature=self.temperature, top_p=self.top_p)
-        top = self.top_logprobs if self.with_logprobs else 0
+        top = self.top_logprobs if self.with_logprobs else None
         return fields.sampling(limit=self.max_output_tokens, top_logprobs=top)
 
     def chat(self, messages: tuple[dict[str, Any], ...]) -> dict[str, Any]:
@@ -130,9 +133,10 @@ class CreateResponse(BaseModel):
             body["verbosity"] = self.text.verbosity
         if self.with_logprobs:
             body |= {"logprobs": True, "top_logprobs": self.top_logprobs}
-        if self.form != "text":
-            body["response_format"] = _form_of_chat(self.text.format or {})
-        return body
+        told = self.form_fields().model_dump(exclude_none=True)
+        if not self.tools or "parallel_tool_calls" not in self.model_fields_set:
+            told.pop("parallel_tool_calls")
+        return body | told
 
     def options(self) -> dict[str, Any]:
         """Return what is kept beside messages and answer."""
@@ -144,6 +148,9 @@ class CreateResponse(BaseModel):
             "truncation": self.truncation,
             "verbosity": self.text.verbosity,
             "format": self.text.format,
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
         }
 
 
@@ -155,30 +162,57 @@ def response_json(found: StoredCompletion) -> dict[str, Any]:
         "status": "completed" if reason is None else "incomplete",
         "completed_at": None if reason else options.get("completed_at", found.created_at),
         "incomplete_details": None if reason is None else {"reason": reason},
-        "output": [output_json(found)],
+        "output": outputs_json(found),
     }
     return value if found.usage is None else value | {"usage": _usage_json(found.usage)}
 
 
-def output_json(found: StoredCompletion) -> dict[str, Any]:
-    """Return the message that was answered."""
+def failed_json(found: StoredCompletion, code: str, message: str) -> dict[str, Any]:
+    """Return a response that ended in the middle."""
+    error = {"code": code, "message": message}
+    return _unfinished(found) | {"status": "failed", "error": error, "output": []}
+
+
+def outputs_json(found: StoredCompletion) -> list[dict[str, Any]]:
+    """Return what was answered: a message, where anything was said, and calls of tools."""
     message, choice = found.message, found.choices[0]
+    calls = [
+        call_item(call, call_item_id(found, index)) for index, call in enumerate(calls_of(message))
+    ]
     part = {"type": "text", "text": message.get("content") or ""}
     if message.get("refusal"):
         part = {"type": "refusal", "refusal": message["refusal"]}
-    return {
-        "id": _item_id(found, "answer"),
+    elif calls and not message.get("content"):
+        return calls
+    said_ = {
+        "id": message_item_id(found),
         "type": "message",
         "role": "assistant",
         "status": "incomplete" if found.finish_reason in _INCOMPLETE else "completed",
         "content": [output_part(part, (choice.logprobs or {}).get("content"))],
     }
+    return [said_, *calls]
+
+
+def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the calls of a message that can be told; another server may write what it likes."""
+    calls = message.get("tool_calls")
+    return [
+        call
+        for call in (calls if isinstance(calls, list) else ())
+        if isinstance(call, dict)
+        and isinstance(call.get("id"), str)
+        and isinstance(call.get("function"), dict)
+        and all(isinstance(call["function"].get(name), str) for name in ("name", "arguments"))
+    ]
 
 
 def input_items_json(found: StoredCompletion) -> list[dict[str, Any]]:
     """Return what was said to the model, earlier responses too, without the instructions."""
     return [
-        item_json(message, _item_id(found, str(index))) for index, message in enumerate(said(found))
+        item
+        for index, message in enumerate(said(found))
+        for item in items_json(message, f"{_number(found)}_{index}")
     ]
 
 
@@ -205,7 +239,7 @@ def _unfinished(found: StoredCompletion) -> dict[str, Any]:
         "max_tool_calls": None,
         "metadata": found.metadata,
         "model": found.model,
-        "parallel_tool_calls": True,
+        "parallel_tool_calls": options.get("parallel_tool_calls", True),
         "reasoning": {"effort": options.get("reasoning_effort"), "summary": None},
         "service_tier": "default",
         "store": options.get("store", True),
@@ -213,8 +247,8 @@ def _unfinished(found: StoredCompletion) -> dict[str, Any]:
             "format": options.get("format") or {"type": "text"},
             "verbosity": options.get("verbosity") or "medium",
         },
-        "tool_choice": "auto",
-        "tools": [],
+        "tool_choice": options.get("tool_choice") or "auto",
+        "tools": [tool_json(tool) for tool in options.get("tools") or ()],
         "top_logprobs": options.get("top_logprobs", 0),
         "truncation": options.get("truncation", "disabled"),
     } | {name: options.get(name) for name in _ECHOED}
@@ -233,15 +267,18 @@ def _usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _item_id(found: StoredCompletion, place: str) -> str:
-    """Return an item's name, alike at every reading."""
-    return f"msg_{found.id.removeprefix('resp_')}_{place}"
+def message_item_id(found: StoredCompletion) -> str:
+    """Return the name of the message that was answered, alike at every reading."""
+    return f"msg_{_number(found)}_answer"
 
 
-def _form_of_chat(form: dict[str, Any]) -> dict[str, Any]:
-    """Return a form as chats write it: with what belongs to a schema by itself."""
-    kind, rest = form["type"], {name: each for name, each in form.items() if name != "type"}
-    return {"type": kind, kind: rest} if rest else {"type": kind}
+def call_item_id(found: StoredCompletion, index: int) -> str:
+    """Return the name of a call that was answered, alike at every reading."""
+    return f"fc_{_number(found)}_answer_{index}"
+
+
+def _number(found: StoredCompletion) -> str:
+    return found.id.removeprefix("resp_")
 
 
 def _unsupported(message: str, param: str) -> InvalidInput:

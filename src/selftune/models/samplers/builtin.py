@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from selftune.core.errors import InvalidInput
 from selftune.core.records import Record, Usage
 from selftune.models.builtin.generate import generate
 from selftune.models.builtin.model import BaseModel, Embedded, load_tuned
@@ -37,13 +39,21 @@ class BuiltinSampler:
         self._model = model
 
     def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
-        """Answer every prompt, in order."""
-        found = self._model.distributions([prompt.messages for prompt in prompts])
+        """Answer every prompt, in order.
+
+        Raises:
+            InvalidInput: one of them asks for what this model could not keep its word on.
+
+        """
+        for prompt in prompts:
+            _check(prompt)
+        asked = [_messages(prompt) for prompt in prompts]
+        found = self._model.distributions(asked)
         completions = []
-        for prompt, distribution in zip(prompts, found, strict=True):
+        for prompt, messages, distribution in zip(prompts, asked, found, strict=True):
             choices = generate(distribution, prompt.sampling)
             usage = Usage.model_construct(
-                prompt_tokens=count_messages(prompt.messages) + TOKENS_PER_REPLY,
+                prompt_tokens=count_messages(messages) + TOKENS_PER_REPLY,
                 completion_tokens=sum(len(choice.tokens) for choice in choices),
             )
             completions.append(Completion.model_construct(choices=choices, usage=usage))
@@ -64,3 +74,27 @@ class BuiltinSampler:
         """Return unit vectors, shape (texts, 384), and the o200k tokens that were read."""
         vectors = self._model.encoder.embed(texts)
         return vectors, sum(count_messages([{"content": text}]) - 3 for text in texts)
+
+
+def _check(prompt: Prompt) -> None:
+    form = (prompt.response_format or {}).get("type", "text")
+    if form != "text":
+        raise InvalidInput(
+            f"This model cannot guarantee response_format '{form}': train it on answers of "
+            "that form, and ask without response_format.",
+            code="unsupported_value",
+            param="response_format",
+        )
+    if prompt.tool_choice not in ("none", "auto"):
+        raise InvalidInput(
+            "This model does not call tools: tool_choice must be 'none' or 'auto'.",
+            code="unsupported_value",
+            param="tool_choice",
+        )
+
+
+def _messages(prompt: Prompt) -> Sequence[dict[str, Any]]:
+    """Return what is asked; this model answers and goes on with nothing, so a text is a question."""
+    if prompt.text is None:
+        return prompt.messages
+    return ({"role": "user", "content": prompt.text},)
