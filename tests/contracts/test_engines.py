@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.made_models import make_model
 from tests.train.recorded import RecordedRun, folder_bytes, write_chats
 
 from selftune.core import plugins
@@ -20,6 +21,8 @@ STEPS_PER_EPOCH = 3  # sixteen rows in batches of six
 
 Undisturbed = Callable[[str], tuple[RecordedRun, Trained]]
 
+NEED_BASE = {"hf"}
+"""Engines that have no base of their own."""
 NAMES = plugins.available(engines)
 
 
@@ -34,27 +37,34 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("graphs")
 
 
-def request_in(folder: Path) -> TrainRequest:
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return make_model(folder, "llama", hidden=32, layers=1) if NEED_BASE & set(NAMES) else folder
+
+
+def request_in(folder: Path, base: Path | None) -> TrainRequest:
     file = write_chats(folder / "train.jsonl", ROWS)
     return TrainRequest(
-        base_folder=None, training_file=file, hyperparameters=ASKED, seed=3, threads=1
+        base_folder=base, training_file=file, hyperparameters=ASKED, seed=3, threads=1
     )
 
 
 @pytest.fixture
-def request_of(tmp_path: Path) -> TrainRequest:
-    return request_in(tmp_path)
+def request_of(name: str, tmp_path: Path, base: Path) -> TrainRequest:
+    return request_in(tmp_path, base if name in NEED_BASE else None)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, graphs: Path) -> Undisturbed:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, graphs: Path, base: Path) -> Undisturbed:
     """Return the run of an engine that nothing stops, made once."""
 
     @cache
     def made(name: str) -> tuple[RecordedRun, Trained]:
         folder = tmp_path_factory.mktemp("undisturbed")
         run = RecordedRun(folder / "run", graphs)
-        return run, build(name).train(request_in(folder), run)
+        start = base if name in NEED_BASE else None
+        return run, build(name).train(request_in(folder, start), run)
 
     return made
 

@@ -20,6 +20,10 @@ class TrainRequest(Record):
     the engine's own base."""
     base: str = ""
     """Catalogue id of the base that the model comes from in the end."""
+    targets: tuple[str, ...] = ()
+    """The catalogue's: modules that get adapters; none means the engine's own choice."""
+    learning_rate: float | None = None
+    """The catalogue's, of this method; None means the engine's own."""
     training_file: Path
     """Validated JSONL of the method's format."""
     validation_file: Path | None = None

@@ -29,9 +29,13 @@ def request_of(store: Store, job: Job, spec: TrainSpec) -> TrainRequest:
 
     """
     validation = spec.validation_file
+    root = str(job.state.get("root", spec.base))
+    base = catalog(store.root).find(root)
     return TrainRequest(
         base_folder=_start_folder(store, job, spec),
-        base=str(job.state.get("root", spec.base)),
+        base=root,
+        targets=() if base is None else base.targets,
+        learning_rate=None if base is None else base.learning_rate.get(spec.method),
         training_file=file_path(store, job, spec.training_file),
         validation_file=None if validation is None else file_path(store, job, validation),
         method=spec.method,

@@ -59,6 +59,11 @@ class Trainee:
     dtype: torch.dtype
     """Of the arithmetic."""
 
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """Of the arithmetic, as the records name it."""
+        return "float32" if self.dtype == torch.float32 else "bfloat16"
+
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return what is trained, in an order that is always the same."""
         return [(name, value) for name, value in self.model.named_parameters() if _learns(value)]
@@ -144,7 +149,8 @@ def load_trainee(
     dtype = getattr(torch, loaded.precision)
     _drop_nothing(inner)
     if kind != "full":
-        model = _with_adapter(inner, start, _targets(request, inner), (rank, alpha, request.seed))
+        targets = request.targets or linear_layers(inner)
+        model = _with_adapter(inner, start, targets, (rank, alpha, request.seed))
         return Trainee(model, inner, kind, start.origin, loaded.device, dtype)
     if start.adapter is not None:
         inner = _merged(inner, start.adapter)
@@ -241,13 +247,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         yield
-
-
-def _targets(request: TrainRequest, inner: Any) -> tuple[str, ...]:
-    from selftune.models.catalog import catalog
-
-    base = catalog().find(request.base) if request.base else None
-    return base.targets if base is not None and base.targets else linear_layers(inner)
 
 
 def _drop_nothing(model: Any) -> None:

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from selftune.core.errors import JobFailed
 from selftune.core.records import Method
-from selftune.models.catalog import Base
 from selftune.train.engine import Resolved, TrainRequest
 from selftune.train.hf.adapters import Kind, Start, adapter_settings
 
@@ -43,7 +40,6 @@ class Model:
     """transformers' name of the architecture."""
     context: int
     device: str
-    base: Base | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +137,8 @@ def choose(request: TrainRequest, model: Model, lengths: Sequence[int]) -> Choic
 def choose_rate(request: TrainRequest, model: Model) -> Resolved:
     """Return the learning rate that `learning_rate_multiplier` multiplies."""
     method = request.method
-    if model.base is not None and method in model.base.learning_rate:
-        return Resolved(value=model.base.learning_rate[method], reason="the catalogue's")
+    if request.learning_rate is not None:
+        return Resolved(value=request.learning_rate, reason="the catalogue's")
     exponent = LLAMA_EXPONENT if "llama" in model.family else OTHER_EXPONENT
     rate = RATES[method] * min(1.0, (HIDDEN / model.hidden) ** exponent)
     why = f"auto: {method}, {model.hidden} wide"
@@ -179,8 +175,3 @@ def _micro(request: TrainRequest, model: Model, batch: int, lengths: Sequence[in
     tokens = TOKENS_AT_ONCE[model.device]
     value = max(1, min(batch, tokens // max(lengths)))
     return Resolved(value=value, reason=f"auto: {tokens} tokens at once; more where they are short")
-
-
-def has_room(device: torch.device) -> str:
-    """Return the name of the kind of device that `TOKENS_AT_ONCE` knows."""
-    return "cuda" if device.type == "cuda" else "cpu"

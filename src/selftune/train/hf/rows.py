@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from selftune.core.errors import JobFailed
+from selftune.core.errors import InvalidInput, JobFailed
 from selftune.train.engine import TrainingRun
 from selftune.train.hf.objective import Example, Tokens
 
@@ -22,8 +22,20 @@ VALIDATIONS = 10
 class Rendered(Protocol):
     """A sequence as the renderer gives it."""
 
-    ids: list[int]
-    weights: list[float]
+    @property
+    def ids(self) -> list[int]:
+        """Its tokens."""
+        ...
+
+    @property
+    def weights(self) -> list[float]:
+        """Of predicting each of them."""
+        ...
+
+
+Render = Callable[[Row], tuple[Rendered, ...]]
+"""From a row to the sequences that it teaches."""
+Which = Literal["training", "validation"]
 
 
 @dataclass(frozen=True)
@@ -69,27 +81,39 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def load_examples(
-    path: Path, render: Callable[[Row], tuple[Rendered, ...]], run: TrainingRun
+    path: Path, render: Render, run: TrainingRun, which: Which = "training"
 ) -> list[Example]:
-    """Return an example for each row.
+    """Return an example for each row that has something to learn.
 
     Raises:
-        JobFailed: no row has anything to learn.
+        JobFailed: no row has, or one cannot be shown to this model.
         Interrupted: passed through from the run.
 
     """
-    found = []
-    for row in read_rows(path):
+    found, left_out = [], 0
+    for number, row in enumerate(read_rows(path), start=1):
         run.check()
-        example = Example(tuple(as_tokens(one) for one in render(row)))
-        if example.sequences and any(one.weights.any() for one in example.sequences):
+        try:
+            example = Example(tuple(as_tokens(one) for one in render(row)))
+        except InvalidInput as error:
+            raise JobFailed(
+                f"The job failed due to an invalid {which} file. Example {number}: {error.message}",
+                code=f"invalid_{which}_file",
+                param=f"{which}_file",
+            ) from error
+        if example.sequences and all(one.weights.any() for one in example.sequences):
             found.append(example)
+        else:
+            left_out += 1
+    if left_out and found:
+        said = f"{left_out} rows of the {which} file have nothing to learn, and are left out"
+        run.note(f"left-out-{which}", said, {"rows": left_out})
     if not found:
         raise JobFailed(
-            "No row of the file has anything to learn: every answer has the weight 0, or is cut "
+            f"No row of the {which} file has anything to learn: every answer has the weight 0, or is cut "
             "off because what stands before it is longer than max_length.",
-            code="invalid_training_file",
-            param="training_file",
+            code=f"invalid_{which}_file",
+            param=f"{which}_file",
         )
     return found
 

@@ -8,6 +8,7 @@ import torch
 
 from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.records import Method
+from selftune.models.hf.probes import make_probes, write_probes
 from selftune.models.hf.renderer import Renderer
 from selftune.train.engine import Trained, TrainingRun, TrainRequest
 from selftune.train.hf import dpo, supervised
@@ -49,5 +50,8 @@ def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
 
 
 def _save(trainee: Trainee, renderer: Renderer, folder: Path, *, is_last: bool) -> None:
+    """Write a model that can be served, with the trainer's own numbers for its probes."""
     trainee.save_weights(folder)
     renderer.save(folder)
+    probes, _ = make_probes(renderer, trainee.model, trainee.precision)
+    write_probes(folder, probes)

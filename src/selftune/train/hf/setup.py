@@ -1,16 +1,17 @@
 """What every method does before its first step: read rows, decide, load the model, say so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from transformers import AutoConfig
 
 from selftune.core.errors import JobFailed
-from selftune.models.catalog import catalog
 from selftune.models.hf.loading import choose_device
+from selftune.models.hf.renderer import Example as Rendered
+from selftune.models.hf.renderer import Renderer
 from selftune.train.engine import TrainingRun, TrainRequest
 from selftune.train.hf.adapters import Start, load_trainee
 from selftune.train.hf.choices import (
@@ -23,12 +24,9 @@ from selftune.train.hf.choices import (
     kind_of,
 )
 from selftune.train.hf.learner import Learner, Limit
-from selftune.train.hf.objective import Example, Objective
+from selftune.train.hf.objective import Example, Objective, Tokens
 from selftune.train.hf.peers import Peers
-from selftune.train.hf.rows import Order, Rendered, Row, load_examples
-
-if TYPE_CHECKING:
-    from selftune.models.hf.renderer import Renderer
+from selftune.train.hf.rows import Order, Render, Which, load_examples
 
 
 class Prepared(NamedTuple):
@@ -47,7 +45,7 @@ class Setup:
     request: TrainRequest
     run: TrainingRun
     start: Start
-    renderer: "Renderer"
+    renderer: Renderer
     peers: Peers
 
     @cached_property
@@ -63,7 +61,6 @@ class Setup:
             family=str(config.model_type),
             context=self.renderer.context,
             device="cuda" if choose_device().type == "cuda" else "cpu",
-            base=catalog().find(self.request.base) if self.request.base else None,
         )
 
     @property
@@ -71,14 +68,14 @@ class Setup:
         """Tokens of a sequence that are kept."""
         return int(choose_length(self.request, self.renderer.context).value)
 
-    def examples(self, path: Path, render: Callable[[Row], tuple[Rendered, ...]]) -> list[Example]:
+    def examples(self, path: Path, render: Render, which: Which = "training") -> list[Example]:
         """Return an example for each row of a file."""
-        return load_examples(path, render, self.run)
+        return load_examples(path, render, self.run, which)
 
-    def validation_examples(self, render: Callable[[Row], tuple[Rendered, ...]]) -> list[Example]:
+    def validation_examples(self, render: Render) -> list[Example]:
         """Return the examples of the validation file, if there is one."""
         path = self.request.validation_file
-        return [] if path is None else self.examples(path, render)
+        return [] if path is None else self.examples(path, render, "validation")
 
     def choose(self, training: Sequence[Example]) -> Choice:
         """Decide every setting, and say which and why."""
@@ -97,7 +94,7 @@ class Setup:
 
     def show(self, example: Example) -> None:
         """Show the first example as the model sees it, with what is learned marked."""
-        shown = [self.renderer.shown(one) for one in example.sequences]
+        shown = [self.renderer.shown(_rendered(one)) for one in example.sequences]
         text = "\n\n".join(shown)
         self.run.note("rendered", f"The first example; what is learned is marked:\n{text}")
 
@@ -157,3 +154,7 @@ class Setup:
 
 def _adapter(choice: Choice) -> tuple[int, float]:
     return int(choice.number("rank")), choice.number("alpha")
+
+
+def _rendered(tokens: Tokens) -> Rendered:
+    return Rendered(tokens.ids.tolist(), tokens.weights.tolist())
