@@ -1,22 +1,56 @@
 """`selftune jobs`: create, list, read and steer fine-tuning jobs."""
 
+import json as json_format
 import time
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from selftune.cli.console import open_home, out, show_json, show_table
-from selftune.core.records import Job
+from selftune.cli.grouping import grouped
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Hyperparameters, Job, TrainOptions
 
 app = typer.Typer(help="Fine-tuning jobs.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="The job's id, ftjob-…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1, max=1000)]
+_NAMES = (*Hyperparameters.model_fields, *TrainOptions.model_fields)
+
+
+@dataclass(frozen=True)
+class How:
+    """How to train."""
+
+    method: Annotated[
+        str, typer.Option(help="supervised, dpo or reinforcement.", metavar="METHOD")
+    ] = "supervised"
+    validation_file: Annotated[
+        str | None, typer.Option(help="The validation file's id, file-….")
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="NAME=VALUE",
+            help="A hyperparameter, such as n_epochs=3, or an option, such as rank=8; repeatable.",
+        ),
+    ] = None
+    grader: Annotated[Path | None, typer.Option(help="JSON file of reinforcement's grader.")] = None
+    response_format: Annotated[
+        Path | None, typer.Option(help="JSON file of the shape of reinforcement's answers.")
+    ] = None
 
 
 @app.command("create")
+@grouped
 def create(
     training_file: Annotated[str, typer.Argument(help="The file's id, file-…")],
+    how: How,
     model: Annotated[str, typer.Option(help="What to train.")] = "selftune/minilm",
     suffix: Annotated[str | None, typer.Option(help="Part of the new model's name.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same model.")] = None,
@@ -25,10 +59,27 @@ def create(
     """Save a job; a worker takes it when one runs (`selftune serve` or `selftune worker`)."""
     from selftune.workflow import FinetuneRequest, create_finetuning_job
 
+    numbers, options = _settings(how.settings or [])
+    wanted: dict[str, Any] = {
+        "model": model,
+        "training_file": training_file,
+        "validation_file": how.validation_file,
+        "suffix": suffix,
+        "seed": seed,
+        "method": how.method,
+        "hyperparameters": numbers,
+        "options": options,
+        "grader": _json_object(how.grader),
+        "response_format": _json_object(how.response_format),
+        "priority": priority,
+    }
+    try:
+        request = FinetuneRequest.model_validate(wanted)
+    except ValidationError as problem:
+        first = problem.errors()[-1]  # of a union the last says what a number must be
+        name = next(part for part in reversed(first["loc"]) if part in _NAMES or part in wanted)
+        raise InvalidInput(f"{name}: {first['msg']}.", code="invalid_value") from problem
     store, identity = open_home()
-    request = FinetuneRequest(
-        model=model, training_file=training_file, suffix=suffix, seed=seed, priority=priority
-    )
     out.print(create_finetuning_job(store, identity, request).id)
 
 
@@ -98,6 +149,46 @@ def resume(job_id: Id) -> None:
 
     store, identity = open_home()
     out.print(resume_job(store, identity.project_id, job_id).status)
+
+
+def _settings(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return hyperparameters and options as they were written.
+
+    Raises:
+        InvalidInput: one is no `NAME=VALUE`, or nothing has this name.
+
+    """
+    numbers, options = dict[str, Any](), dict[str, Any]()
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or name not in _NAMES:
+            raise InvalidInput(f"--set {each!r} is no NAME=VALUE of {', '.join(_NAMES)}.")
+        try:
+            value = json_format.loads(text)
+        except ValueError:
+            value = text
+        (numbers if name in Hyperparameters.model_fields else options)[name] = value
+    return numbers, options
+
+
+def _json_object(path: Path | None) -> dict[str, Any] | None:
+    """Return what a JSON file holds.
+
+    Raises:
+        InvalidInput: it cannot be read, or holds no object.
+
+    """
+    if path is None:
+        return None
+    try:
+        found = json_format.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path} is not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{path} is no JSON object.")
+    return found
 
 
 def _model(job: Job) -> str:
