@@ -6,12 +6,14 @@ import shutil
 import sys
 import urllib.request
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
 from selftune.cli.console import out
 from selftune.core.errors import SelftuneError
 from selftune.core.settings import load_settings
+from selftune.models.machine import this_machine
 from selftune.store.store import open_store
 
 _LEAST_FREE_BYTES = 1_000_000_000
@@ -22,6 +24,7 @@ def doctor() -> None:
     checks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("Python", _python),
         ("training (torch, onnx)", _training),
+        ("open models (transformers, peft)", _open_models),
         ("weights of selftune/minilm", _weights),
         ("disk", _disk),
         ("database", _database),
@@ -48,6 +51,28 @@ def _training() -> str:
     if missing:
         raise SelftuneError(f"{' and '.join(missing)} missing: pip install 'selftune[train]'")
     return "installed"
+
+
+def _open_models() -> str:
+    """Look at what is installed without importing it: torch takes seconds."""
+    names = ("torch", "transformers", "peft", "llguidance")
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"not installed (pip install 'selftune[hf]' for {', '.join(missing)})"
+    torch = version("torch")
+    build = torch.partition("+")[2]
+    for name in ("torchvision", "torchaudio"):
+        try:
+            other = version(name).partition("+")[2]
+        except PackageNotFoundError:
+            continue
+        # Wheels for another build of torch end `import transformers`: no operator torchvision::nms
+        if other != build:
+            raise SelftuneError(
+                f"{name} {version(name)} is for another build than torch {torch}, and transformers "
+                f"cannot be imported beside it: pip uninstall {name}"
+            )
+    return f"torch {torch}, transformers {version('transformers')}; {this_machine().words}"
 
 
 def _weights() -> str:

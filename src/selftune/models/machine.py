@@ -3,6 +3,7 @@
 import os
 import subprocess
 from functools import cache
+from pathlib import Path
 
 from selftune.core.records import Record
 
@@ -45,12 +46,21 @@ class Machine(Record):
 @cache
 def this_machine() -> Machine:
     """Return what is here; asked once a process."""
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Machine(
-        bytes=pages * page,
+        bytes=_memory(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
         gpus=_gpus(),
     )
+
+
+def _memory() -> int:
+    """Return the memory of the machine, or of the container where that is less."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return whole
+    return min(whole, int(limit)) if limit.isdecimal() else whole
 
 
 def _cores() -> int:

@@ -1,8 +1,7 @@
 """How much memory a training takes, by what has to lie in it.
 
 Weights, gradients and optimiser are exact; activations follow Korthikanti and others 2022
-(https://arxiv.org/abs/2205.05198), and measured peaks lie below. Between a half and twice the real
-peak is what such an estimate can promise.
+(https://arxiv.org/abs/2205.05198). An estimate: peaks differ by model and by kernel.
 """
 
 import json
@@ -28,6 +27,8 @@ _LAYER_FACTOR = 34
 with attention that keeps no matrix)."""
 _LOGIT_BYTES = 4 + 4
 """Of one entry of the vocabulary for one token in the loss: float32, and its gradient."""
+_MOST_LOGITS = 1 << 26
+"""The training computes no more of them at once (`train/hf/forward.py`)."""
 
 
 class Shape(Record):
@@ -112,7 +113,7 @@ def footprint(
     adapter: Adapter,
     *,
     tokens: int,
-    rank: int = 16,
+    rank: int = 32,
     bytes_of_number: Literal[2, 4] = 2,
 ) -> Footprint:
     """Return what training takes with so many tokens in the model at once.
@@ -126,13 +127,13 @@ def footprint(
     weights = round(shape.parameters * held) + (4 * trained if adapter != "full" else 0)
     if adapter == "full" and bytes_of_number == 2:
         weights += 4 * trained
-    by_width = shape.layers * shape.width * _LAYER_FACTOR * bytes_of_number / 2
-    logits = shape.vocabulary * (_LOGIT_BYTES + bytes_of_number)
+    by_layers = tokens * shape.layers * shape.width * _LAYER_FACTOR * bytes_of_number / 2
+    logits = min(tokens * shape.vocabulary, _MOST_LOGITS) * (_LOGIT_BYTES + bytes_of_number)
     return Footprint(
         weights=weights,
         gradients=4 * trained,
         optimizer=8 * trained,
-        activations=round(tokens * (by_width + logits)),
+        activations=round(by_layers + logits),
         reserve=round(_RESERVE_BYTES),
     )
 

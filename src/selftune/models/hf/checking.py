@@ -1,0 +1,84 @@
+"""Check a folder again, at any time: a trained model, or an export of one.
+
+It is loaded by the sampler that serves, and its log-probabilities on the chats in `probes.json` are
+compared with those that the trained model had.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selftune.core import plugins
+from selftune.core.errors import InvalidInput
+from selftune.models import samplers
+from selftune.models.hf.export import BASE, check_files, read_export
+from selftune.models.hf.probes import Score, compare, read_probes
+from selftune.models.hf.renderer import Renderer
+
+
+def check_folder(folder: Path, base_folder: Path | None = None) -> str:
+    """Return in words how near a folder's model is to the one that was trained.
+
+    `base_folder` is where the base of an adapter is, where the folder does not say it.
+
+    Raises:
+        JobFailed: it is not what was trained; says what differs.
+        InvalidInput: a file is missing, or was changed since the export.
+
+    """
+    folder = folder.expanduser().absolute()
+    made = read_export(folder)
+    if made is not None:
+        check_files(folder, made)
+        if made.format == "gguf":
+            return (
+                f"{len(made.files)} files are as they were written; log-probabilities of GGUF are "
+                "not compared, because llama.cpp computes in its own way"
+            )
+    probes = read_probes(folder)
+    with _with_base(folder, base_folder) as whole, tempfile.TemporaryDirectory() as cache:
+        score = serving_score(whole, Path(cache))
+        agreement = compare(probes.probes, score, probes.precision, Renderer.load(whole))
+    return agreement.words
+
+
+def serving_score(folder: Path, cache: Path, threads: int = 0) -> Score:
+    """Return the scoring of the sampler that serves a folder."""
+    plugin = plugins.load(samplers, "hf")
+    sampler = plugin.build(plugin.Params(folder=folder, cache=cache, threads=threads))
+    score: Score = sampler.score
+    return score
+
+
+def base_of(folder: Path) -> str | None:
+    """Return the id of an adapter's base; None for a whole model."""
+    path = folder / BASE
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["id"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{str(path)!r} is damaged.") from error
+
+
+@contextmanager
+def _with_base(folder: Path, base_folder: Path | None) -> Iterator[Path]:
+    """Give a folder that says where its base is; an export does not, a copy may say it wrong."""
+    if base_of(folder) is None or base_folder is None:
+        yield folder
+        return
+    told = json.loads((folder / BASE).read_text(encoding="utf-8"))
+    if Path(told.get("folder") or "/").absolute() == base_folder.absolute():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="selftune-check-") as name:
+        copy = Path(name) / "model"
+        copy.mkdir()
+        for path in folder.iterdir():
+            if path.is_file() and path.name != BASE:
+                (copy / path.name).symlink_to(path)
+        told["folder"] = str(base_folder)
+        (copy / BASE).write_text(json.dumps(told), encoding="utf-8")
+        yield copy
