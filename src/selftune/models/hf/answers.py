@@ -38,8 +38,7 @@ class Answers:
     def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what an answer says and the tools it calls."""
         told = _THOUGHT.sub("", text, count=1) if _THOUGHT.match(text) else text
-        names = function_names(tools)
-        reading = self._family.read(told, names) if self._family else Reading(told, ())
+        reading = self._family.read(told, tools) if self._family else Reading(told, ())
         content = reading.content.removeprefix(self._frame.before)
         return Reading(content.removesuffix(self._frame.after), reading.calls)
 
@@ -73,13 +72,20 @@ class Answers:
         chosen = [tool for tool in tools if tool["function"]["name"] in allowed]
         return self._family.grammar(chosen, parallel)
 
-    def is_call(self, written: str, message: Mapping[str, Any], bare: Callable[[str], str]) -> bool:
+    def is_call(
+        self,
+        written: str,
+        message: Mapping[str, Any],
+        tools: Sequence[Tool],
+        bare: Callable[[str], str],
+    ) -> bool:
         """Whether a rendered answer is the calls of a message, and what is said beside them."""
         if self._family is None:
             return False
         functions = [call["function"] for call in message["tool_calls"]]
         wanted = [(bare(each["name"]), _plain(each["arguments"], bare)) for each in functions]
-        reading = self._family.read(written, frozenset(name for name, _ in wanted))
+        known = [*tools, *({"type": "function", "function": each} for each in functions)]
+        reading = self._family.read(bare(written), known)
         found = [(call.name, json.loads(call.arguments)) for call in reading.calls]
         return found == wanted and reading.content.strip() == bare(message["content"]).strip()
 

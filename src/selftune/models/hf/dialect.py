@@ -9,6 +9,8 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.models.sampler import ToolCall
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
 Tool = Mapping[str, Any]
 """One of OpenAI's `tools`: `{"type": "function", "function": {…}}`."""
 
@@ -64,7 +66,7 @@ class Family(Protocol):
         """Whether a call is a whole answer, so that no answer which begins otherwise has one."""
         ...
 
-    def read(self, text: str, names: frozenset[str]) -> Reading:
+    def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what an answer says and which of these functions it calls.
 
         What is no whole call of a known function stays in the content.
@@ -72,7 +74,12 @@ class Family(Protocol):
         ...
 
     def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar:
-        """Return what an answer looks like that calls one of these functions."""
+        """Return what an answer looks like that calls one of these functions.
+
+        Raises:
+            InvalidInput: answers cannot be held to calls that are written so.
+
+        """
         ...
 
 
@@ -91,9 +98,9 @@ class JsonCalls(Record):
     many: bool = True
     alone: bool = False
 
-    def read(self, text: str, names: frozenset[str]) -> Reading:
+    def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what an answer says and which of these functions it calls."""
-        calls: list[ToolCall] = []
+        names, calls = function_names(tools), list[ToolCall]()
 
         def taken(found: re.Match[str]) -> str:
             read = calls_in_json(found[1], names)
@@ -178,11 +185,12 @@ def function_names(tools: Sequence[Tool]) -> frozenset[str]:
     names = set()
     for tool in tools:
         function = tool.get("function")
-        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        name = function.get("name") if isinstance(function, Mapping) else None
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidInput(
-                f"The tool {str(dict(tool))[:100]!r} is no function; open models call functions "
-                'only: {"type": "function", "function": {"name": …}}.',
+                f"The tool {str(dict(tool))[:100]!r} is no function with a name of up to 64 letters, "
+                'digits, _, - and .: {"type": "function", "function": {"name": …}}.',
                 param="tools",
             )
-        names.add(function["name"])
+        names.add(name)
     return frozenset(names)

@@ -230,7 +230,7 @@ def _written_call(template: Template, habits: Habits) -> str | None:
 def _stop_of_call(family: Family, encoder: Encoder, written: str) -> str | None:
     """Return the text of the token that ends a call, if the family reads that call."""
     for stop, start in encoder.specials_in(written):
-        read = family.read(written[:start], frozenset(["find_city"]))
+        read = family.read(written[:start], [_TOOL])
         if len(read.calls) == 1 and not read.content.strip():
             return stop if json.loads(read.calls[0].arguments) == _ARGUMENTS else None
     return None

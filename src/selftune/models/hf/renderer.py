@@ -215,7 +215,7 @@ class Renderer:
             span = self._span(whole, len(prompt))
             if span is None or not whole.startswith(prompt):
                 return None
-            if not self._is_said(whole[span.start : span.end], messages[at]):
+            if not self._is_said(whole[span.start : span.end], messages[at], tools):
                 return None
             spans.append(span)
         return self._masked(whole[: spans[-1].end], spans)
@@ -227,7 +227,7 @@ class Renderer:
             return together
         answer = answer_after(self.template, messages, tools)
         span = self._span(answer, 0)
-        if span is None or not self._is_said(answer[: span.end], messages[-1]):
+        if span is None or not self._is_said(answer[: span.end], messages[-1], tools):
             said = self.encoder.bare(str(messages[-1].get("tool_calls") or messages[-1]["content"]))
             raise InvalidInput(
                 f"The assistant says {said[:80]!r}, and the model's chat template writes "
@@ -244,12 +244,12 @@ class Renderer:
         ends = [at + len(stop) for stop in stops if (at := text.find(stop, start)) >= 0]
         return _Turn(start, min(ends)) if ends else None
 
-    def _is_said(self, written: str, message: Message) -> bool:
+    def _is_said(self, written: str, message: Message, tools: Sequence[Tool]) -> bool:
         """Whether a rendered answer is what the message says, and its frame, and nothing else."""
         stop = next(each for each in self.proven.stops if written.endswith(each))
         body = written.removesuffix(stop)
         if message.get("tool_calls"):
-            return self.answers.is_call(self.encoder.bare(body), message, self.encoder.bare)
+            return self.answers.is_call(body, message, tools, self.encoder.bare)
         frame, content = self.proven.frame, str(message["content"])
         if not body.startswith(frame.before) or not body.endswith(frame.after):
             return False

@@ -9,6 +9,7 @@ from selftune.models.hf.dialect import (
     Tool,
     ToolGrammar,
     call_of,
+    function_names,
     shapes,
     values_in,
 )
@@ -30,9 +31,9 @@ class Harmony:
     marks = ("<|channel|>", " to=")
     alone = False
 
-    def read(self, text: str, names: frozenset[str]) -> Reading:
+    def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what is said in the last channel for the user, and which functions are called."""
-        said, calls = [], list[ToolCall]()
+        said, calls, names = list[str](), list[ToolCall](), function_names(tools)
         parts = list(_PART.finditer(text))
         for part in parts:
             function = (part["to"] or part["also"] or "").partition("functions.")[2]

@@ -9,9 +9,11 @@ from selftune.models.hf.dialect import (
     ToolGrammar,
     call_of,
     dumped,
+    function_names,
     shapes,
     values_in,
 )
+from selftune.models.sampler import ToolCall
 
 _TAG = "<|python_tag|>"
 
@@ -23,10 +25,10 @@ class Llama3:
     marks = (_TAG, "{")
     alone = True
 
-    def read(self, text: str, names: frozenset[str]) -> Reading:
+    def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what an answer says and which of these functions it calls."""
         told = text.strip().removeprefix(_TAG).strip()
-        end, calls = 0, []
+        end, calls, names = 0, list[ToolCall](), function_names(tools)
         for value, end in values_in(told):  # noqa: B007
             call = call_of(value, names)
             if call is None:

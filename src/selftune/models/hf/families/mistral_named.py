@@ -9,6 +9,7 @@ from selftune.models.hf.dialect import (
     Tool,
     ToolGrammar,
     call_of,
+    function_names,
     shapes,
     values_in,
 )
@@ -24,8 +25,9 @@ class MistralNamed:
     marks = ("[TOOL_CALLS]",)
     alone = False
 
-    def read(self, text: str, names: frozenset[str]) -> Reading:
+    def read(self, text: str, tools: Sequence[Tool]) -> Reading:
         """Return what an answer says and which of these functions it calls."""
+        names = function_names(tools)
         content, calls, start = "", list[ToolCall](), 0
         while found := _ONE.search(text, start):
             arguments, end = next(values_in(text, found.end()), (None, 0))
