@@ -33,9 +33,10 @@ def _trl(folder: Path, output: Path) -> list[dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from datasets import Dataset
-        from trl import DPOConfig, DPOTrainer
+        from trl.trainer.dpo_config import DPOConfig
+        from trl.trainer.dpo_trainer import DPOTrainer
 
-        class Given(DPOTrainer):  # type: ignore[misc]  # it ships no types
+        class Given(DPOTrainer):
             """TRL's trainer for rows that are tokens already."""
 
             def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:

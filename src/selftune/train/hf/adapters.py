@@ -86,7 +86,8 @@ class Trainee:
             return
         from peft import get_peft_model_state_dict
 
-        found = get_peft_model_state_dict(self.model)
+        # Embeddings are never trained; left open, PEFT would ask the hub whether they changed.
+        found = get_peft_model_state_dict(self.model, save_embedding_layers=False)
         tensors = {name: found[name].detach().cpu().contiguous() for name in sorted(found)}
         save_file(tensors, folder / ADAPTER, metadata={"format": "pt"})
         config = self.model.peft_config["default"].to_dict()

@@ -8,13 +8,13 @@ import torch
 
 from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.records import Method
-from selftune.models.hf.probes import make_probes, write_probes
 from selftune.models.hf.renderer import Renderer
 from selftune.train.engine import Trained, TrainingRun, TrainRequest
-from selftune.train.hf import dpo, supervised
-from selftune.train.hf.adapters import Trainee, find_start
+from selftune.train.hf import dpo, reinforcement, supervised
+from selftune.train.hf.adapters import find_start
 from selftune.train.hf.loop import Schedule, train
 from selftune.train.hf.peers import Peers
+from selftune.train.hf.product import save_product
 from selftune.train.hf.setup import Prepared, Setup
 
 
@@ -26,7 +26,11 @@ class Prepare(Protocol):
         ...
 
 
-METHODS: dict[Method, Prepare] = {"supervised": supervised.prepare, "dpo": dpo.prepare}
+METHODS: dict[Method, Prepare] = {
+    "supervised": supervised.prepare,
+    "dpo": dpo.prepare,
+    "reinforcement": reinforcement.prepare,
+}
 
 
 def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
@@ -46,12 +50,4 @@ def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
     except InvalidInput as error:
         raise JobFailed(error.message, code=error.code, param=error.param or "model") from error
     schedule = Schedule(peak=rate, total_steps=objective.total_steps)
-    return train(learner, objective, schedule, partial(_save, learner.trainee, renderer))
-
-
-def _save(trainee: Trainee, renderer: Renderer, folder: Path, *, is_last: bool) -> None:
-    """Write a model that can be served, with the trainer's own numbers for its probes."""
-    trainee.save_weights(folder)
-    renderer.save(folder)
-    probes, _ = make_probes(renderer, trainee.model, trainee.precision)
-    write_probes(folder, probes)
+    return train(learner, objective, schedule, partial(save_product, setup, learner))

@@ -1,7 +1,7 @@
 """What every method does before its first step: read rows, decide, load the model, say so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +47,8 @@ class Setup:
     start: Start
     renderer: Renderer
     peers: Peers
+    shown: list[list[int]] = field(default_factory=list)
+    """Sequences of the job's own on which the product is compared with the trained model."""
 
     @cached_property
     def model(self) -> Model:
@@ -94,6 +96,7 @@ class Setup:
 
     def show(self, example: Example) -> None:
         """Show the first example as the model sees it, with what is learned marked."""
+        self.shown.extend(one.ids.tolist() for one in example.sequences)
         shown = [self.renderer.shown(_rendered(one)) for one in example.sequences]
         text = "\n\n".join(shown)
         self.run.note("rendered", f"The first example; what is learned is marked:\n{text}")
