@@ -1,4 +1,4 @@
-"""Check a folder again, at any time: a trained model, or an export of one.
+"""Check a folder: a model that was just trained, and at any later time that model or an export.
 
 It is loaded by the sampler that serves, and its log-probabilities on the chats in `probes.json` are
 compared with those that the trained model had.
@@ -6,15 +6,24 @@ compared with those that the trained model had.
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from selftune.core import plugins
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, JobFailed
 from selftune.models import samplers
 from selftune.models.hf.export import BASE, check_files, read_export
-from selftune.models.hf.probes import Score, compare, read_probes
+from selftune.models.hf.probes import (
+    CODE,
+    Agreement,
+    Probes,
+    Score,
+    Scored,
+    compare,
+    read_probes,
+    write_probes,
+)
 from selftune.models.hf.renderer import Renderer
 
 
@@ -39,9 +48,31 @@ def check_folder(folder: Path, base_folder: Path | None = None) -> str:
             )
     probes = read_probes(folder)
     with _with_base(folder, base_folder) as whole, tempfile.TemporaryDirectory() as cache:
+        renderer = Renderer.load(whole)  # first: it says what was changed of a template
         score = serving_score(whole, Path(cache))
-        agreement = compare(probes.probes, score, probes.precision, Renderer.load(whole))
+        agreement = compare(probes.probes, score, probes.precision, renderer)
     return agreement.words
+
+
+def prove_served(
+    folder: Path, probes: Probes, own: Sequence[Scored], cache: Path, threads: int = 0
+) -> Agreement:
+    """Keep the probes in a folder that was just written, load it as serving does, and compare.
+
+    `own` are sequences of the job's data, which are compared and not kept.
+
+    Raises:
+        JobFailed: what would be served is not what was trained; says what differs.
+
+    """
+    write_probes(folder, probes)
+    try:
+        renderer, score = Renderer.load(folder), serving_score(folder, cache, threads)
+    except InvalidInput as error:
+        raise JobFailed(
+            f"The model that was trained cannot be served: {error.message}", code=CODE
+        ) from error
+    return compare((*probes.probes, *own), score, probes.precision, renderer)
 
 
 def serving_score(folder: Path, cache: Path, threads: int = 0) -> Score:

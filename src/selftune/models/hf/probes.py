@@ -28,7 +28,7 @@ _MOST_TOKENS = 512
 """Of one sequence of the job's own."""
 _SLOPE = 0.25
 """How far what the training changed may be off, as a share, where rounding hides the numbers."""
-_CLEAR = 4.0
+_CLEAR = 2.5
 """How many times larger than rounding a change must be for its share to mean anything."""
 
 Ids = Sequence[int]
