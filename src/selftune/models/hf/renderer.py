@@ -17,14 +17,14 @@ from selftune.models.hf.answers import Answers
 from selftune.models.hf.conversation import Message, chat_of, tools_of
 from selftune.models.hf.dialect import Family, Tool, ToolGrammar
 from selftune.models.hf.encoding import Encoder
-from selftune.models.hf.proof import answer_after, prove
+from selftune.models.hf.proof import prove
 from selftune.models.hf.template import Template
 from selftune.models.hf.token_bytes import token_bytes
 from selftune.models.sampler import ToolCall
 
 Row = Mapping[str, Any]
 
-_FAITHLESS = "unsupported_content"
+_SHOWN = 120
 
 
 class Example(NamedTuple):
@@ -225,18 +225,21 @@ class Renderer:
         together = self._together(messages, [len(messages) - 1], tools)
         if together is not None:
             return together
-        answer = answer_after(self.template, messages, tools)
-        span = self._span(answer, 0)
-        if span is None or not self._is_said(answer[: span.end], messages[-1], tools):
+        prompt = self.template.render(messages[:-1], tools, prompt=True)
+        whole = self.template.render(messages, tools)
+        span = self._span(whole, len(prompt)) if whole.startswith(prompt) else None
+        answer = whole[len(prompt) : span.end] if span is not None else ""
+        if span is None or not self._is_said(answer, messages[-1], tools):
             said = self.encoder.bare(str(messages[-1].get("tool_calls") or messages[-1]["content"]))
+            shown = self.encoder.bare(whole)[-_SHOWN:]
             raise InvalidInput(
-                f"The assistant says {said[:80]!r}, and the model's chat template writes "
-                f"{self.encoder.bare(answer)[:80]!r}; what would be trained is not what was said.",
-                code=_FAITHLESS,
+                f"The assistant says {said[:_SHOWN]!r}, and the model's chat template writes "
+                f"…{shown!r}; what would be trained is not what was said.",
+                code="unsupported_content",
             )
-        prompt = self.encoder.encode(self.template.render(messages[:-1], tools, prompt=True)).ids
-        ids = self.encoder.ids_after(answer[: span.end], self.proven.frame.stop)
-        return Example(prompt + ids, [0.0] * len(prompt) + [1.0] * len(ids))
+        ids = self.encoder.encode(prompt).ids
+        own = self.encoder.ids_after(answer, self.proven.frame.stop)
+        return Example(ids + own, [0.0] * len(ids) + [1.0] * len(own))
 
     def _span(self, text: str, start: int) -> _Turn | None:
         """Return the answer that begins at a place: all up to its stop token, which is included."""
