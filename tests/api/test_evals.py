@@ -197,16 +197,6 @@ def test_what_is_not_there_yet_is_null_where_that_is_set(open_sqlite: OpenStore)
             },
             "data_source.model",
         ),
-        (
-            {
-                "type": "completions",
-                "model": "selftune/fake",
-                "source": GIVEN["source"],
-                "input_messages": {"type": "item_reference", "item_reference": "item.question"},
-                "sampling_params": {"response_format": {"type": "json_object"}},
-            },
-            "data_source.sampling_params",
-        ),
     ],
 )
 def test_a_run_that_could_not_work_is_refused(store: Store, source: Any, param: str | None) -> None:

@@ -1,11 +1,14 @@
 """Run evals, follow the runs, and read what became of each item."""
 
 from functools import partial
+from typing import Any
 
+from anyio import from_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from selftune.api.context import (
+    Context,
     answer,
     body_of,
     context,
@@ -31,10 +34,12 @@ from selftune.api.evals.wire import (
 from selftune.api.routing import Router
 from selftune.api.sampling import served
 from selftune.api.spec_profile import files_or_placeholders, tolerated
-from selftune.core.errors import InvalidInput, NotFound
+from selftune.core.errors import InvalidInput, NotFound, SelftuneError
 from selftune.evaluate.sources.create import cancel_run, create_run, delete_run
 from selftune.evaluate.sources.data_source import DataSource, FileId, read_data_source
 from selftune.evaluate.sources.sampling import chat_words
+from selftune.serve.frames import SampleRequest
+from selftune.serve.resolve import Served
 from selftune.store.eval_runs import Run, list_runs
 from selftune.store.output_items import list_items
 
@@ -127,7 +132,7 @@ def _check_model(request: Request, source: DataSource) -> None:
     if parts.relay.find(source.model) is not None:
         return
     try:
-        served(parts, identity(request), source.model)
+        model = served(parts, identity(request), source.model)
     except NotFound as unknown:
         raise InvalidInput(
             f"{unknown.message} Name its endpoint in endpoints.toml of the home folder, if another "
@@ -137,12 +142,28 @@ def _check_model(request: Request, source: DataSource) -> None:
         ) from unknown
     form = chat_words(source).get("response_format")
     if form is not None and not parts.is_spec_profile:
+        _check_form(parts, model, form)
+
+
+def _check_form(parts: Context, model: Served, form: dict[str, Any]) -> None:
+    """Ask a model of this machine for one token in a format: it knows what it can keep to."""
+    probe = SampleRequest(
+        id=0,
+        engine=model.engine,
+        folder=model.folder,
+        messages=[{"role": "user", "content": "hello"}],
+        sampling={"max_tokens": 1},
+        with_tokens=False,
+        response_format=form,
+    )
+    try:
+        from_thread.run(parts.serving.sample, probe)
+    except InvalidInput as error:
         raise InvalidInput(
-            f"The model {source.model!r} of this server cannot guarantee the format "
-            f"'{form['type']}': leave it out, or name another model.",
-            code="unsupported_value",
-            param="data_source.sampling_params",
-        )
+            error.message, code=error.code, param="data_source.sampling_params"
+        ) from error
+    except SelftuneError:  # it is busy or away now, and need not be when the run begins
+        return
 
 
 def _cancel(request: Request, eval_id: str, run_id: str) -> Response:
