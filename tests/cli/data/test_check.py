@@ -76,13 +76,19 @@ def test_near_duplicates_of_what_passes_once_are_refused(tmp_path: Path) -> None
     assert "write it to a file first" in err
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a file that takes long to check."""
+    path = tmp_path_factory.mktemp("large") / "large.jsonl"
+    row = json.dumps(ROW | {"metadata": {"number": "0"}}) + "\n"
+    path.write_text(row * 200_000, encoding="utf-8")
+    return path
+
+
 @pytest.fixture
-def busy(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def busy(tmp_path: Path, large: Path) -> Iterator[subprocess.Popen[str]]:
     """Give a check that reads in two processes and is not done yet."""
-    with (tmp_path / "large.jsonl").open("w", encoding="utf-8") as file:
-        for number in range(200_000):
-            file.write(json.dumps(ROW | {"metadata": {"number": str(number)}}) + "\n")
-    process = command(tmp_path, "large.jsonl", "--processes", "2")
+    process = command(tmp_path, str(large), "--processes", "2")
     wait_until(lambda: len(members(process.pid)) == 3)
     yield process
     process.kill()

@@ -78,11 +78,12 @@ def check_pieces(
     try:
         waiting: deque[Future[Piece]] = deque()
         for some in lines:
-            if path is not None and not some.is_too_long:
-                place = (path, some.offset, len(some.data), some.first)
-                waiting.append(pool.submit(_check_place, *place))
-            else:
-                waiting.append(pool.submit(_check_in_child, some))
+            with _not_interrupted():
+                if path is not None and not some.is_too_long:
+                    place = (path, some.offset, len(some.data), some.first)
+                    waiting.append(pool.submit(_check_place, *place))
+                else:
+                    waiting.append(pool.submit(_check_in_child, some))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
         while waiting:
@@ -162,6 +163,19 @@ def _check(lines: Lines, task: Task, reader: Reader) -> Piece:
             piece.tally.rows = count - sum(found.rule == "line-blank" for found in problems)
             _take(piece, block, problems, task)
     return piece
+
+
+@contextmanager
+def _not_interrupted() -> Iterator[None]:
+    """Let an interrupt wait: a pool that is interrupted while it starts its processes never ends.
+
+    Threads and processes that are started meanwhile leave interrupts to this thread for good.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
