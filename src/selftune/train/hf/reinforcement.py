@@ -76,7 +76,8 @@ def prepare(setup: Setup) -> Prepared:
     room = widest.limit - len(widest.ids)
     whole = example_of(widest, Answer([0] * room, [0.0] * room, [True] * room), 0.0)
     learner = setup.learner(choice, [Example(whole.sequences * group)])
-    objective = Reinforcement(plan, learner, Answerer(learner, setup.renderer))
+    answerer = Answerer(learner, setup.renderer, request.response_format)
+    objective = Reinforcement(plan, learner, answerer)
     objective.tell_start(setup)
     return Prepared(objective, learner, choice.number("learning_rate"))
 
@@ -103,20 +104,24 @@ class Reinforcement:
         """
         plan, began = self._plan, perf_counter()
         rows = plan.order.batch(step)
+        group = range(plan.group)
         asked = [
-            (plan.training[row], (plan.order.seed, _ANSWERS, step, row, sample))
+            (
+                plan.training[row],
+                [(plan.order.seed, _ANSWERS, step, row, sample) for sample in group],
+            )
             for row in rows
-            for sample in range(plan.group)
         ]
-        answers = self._answerer.answers(asked)
+        groups = self._answerer.answers(asked)
         answered = perf_counter()
-        questions = [question for question, _ in asked]
+        questions = [plan.training[row] for row in rows for _ in group]
+        answers = [answer for each in groups for answer in each]
         rewards = self._graded(questions, answers)
         now = Step(answers, rewards, groups=len(rows), began=began)
         now.timing = {"sampling": answered - began, "grading": perf_counter() - answered}
         self._check_hope(rewards)
         found = []
-        for start in range(0, len(asked), plan.group):
+        for start in range(0, len(answers), plan.group):
             part = slice(start, start + plan.group)
             advantages = now.count(rewards[part])
             if advantages is not None:
@@ -196,13 +201,14 @@ class Reinforcement:
         plan = self._plan
         if not plan.validation:
             return {}
+        samples = range(plan.eval_samples)
         asked = [
-            (question, (plan.order.seed, _EVALUATION, row, sample))
+            (question, [(plan.order.seed, _EVALUATION, row, sample) for sample in samples])
             for row, question in enumerate(plan.validation)
-            for sample in range(plan.eval_samples)
         ]
-        answers = self._answerer.answers(asked)
-        rewards = self._graded([question for question, _ in asked], answers)
+        groups = self._answerer.answers(asked)
+        questions = [question for question in plan.validation for _ in samples]
+        rewards = self._graded(questions, [answer for each in groups for answer in each])
         errors = Counter(reward.error for reward in rewards if reward.error is not None)
         found = error_metrics("valid", errors, len(rewards))
         return {

@@ -1,4 +1,4 @@
-"""What the model in training answers, by the same decoder that serves models.
+"""What the model in training answers, by all that serves models: decoder, grammar, tools.
 
 Each answer draws from its own seeded numbers, so that a step that is taken again, after a kill or in
 another number of processes, draws the same answers.
@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from selftune.core.errors import JobFailed, SelftuneError
+from selftune.models.hf.asking import prepare
 from selftune.models.hf.decoding import Decoder
 from selftune.models.hf.decoding import Row as Answering
+from selftune.models.hf.grammar import Shapes
 from selftune.models.hf.loading import Loaded
 from selftune.models.hf.lora import AdapterBank
 from selftune.models.hf.network import Network
 from selftune.models.hf.renderer import Renderer
-from selftune.models.hf.sampling import Drawing, Drawn
-from selftune.models.sampler import Sampling
+from selftune.models.hf.sampling import Drawn
+from selftune.models.sampler import Piece, Prompt, Sampling
 from selftune.train.engine import Sampled
 from selftune.train.hf.learner import Learner
 from selftune.train.hf.objective import Example, Tokens
@@ -33,6 +35,11 @@ CACHE_SHARE = 0.3
 """The same on a GPU, of what is free; where it proves too much the decoder takes less."""
 MOST_ROWS = {"cpu": 64, "cuda": 256}
 """Answers under way at once."""
+MOST_SEEDS = 64
+"""Answers of one request; the chat API's `n` ends at 128."""
+
+Seed = tuple[int, ...]
+Format = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -58,42 +65,59 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class _Drawing:
-    """An answer under way."""
+class _UnderWay:
+    """The answers to one question."""
 
-    drawing: Drawing
-    stops: frozenset[int]
-    answer: Answer = field(default_factory=lambda: Answer([], [], []))
+    answers: list[Answer] = field(default_factory=list)
     error: SelftuneError | None = None
 
-    def take(self, drawn: Drawn) -> bool:
-        allowed = self.drawing.allowed
-        is_free = allowed is None or int.from_bytes(allowed.tobytes(), "little").bit_count() > 1
-        self.answer.ids.append(drawn.id)
-        self.answer.log_probs.append(drawn.logprob)
-        self.answer.free.append(is_free)
-        return drawn.id not in self.stops
+    def hear(self, piece: Piece | SelftuneError) -> None:
+        """Keep why there is no answer; what a client would read is not needed."""
+        if isinstance(piece, SelftuneError):
+            self.error = piece
 
-    def end(self, error: SelftuneError | None) -> None:
-        self.error = error
+    def follow(self, row: Answering, seed: Seed) -> None:
+        """Let a row draw by its own seed, and write down what it draws."""
+        answer, take = Answer([], [], []), row.take
+        row.drawing.random = np.random.default_rng(seed)
+        self.answers.append(answer)
+
+        def record(drawn: Drawn) -> bool:
+            allowed = row.drawing.allowed
+            is_free = allowed is None or int.from_bytes(allowed.tobytes(), "little").bit_count() > 1
+            answer.ids.append(drawn.id)
+            answer.log_probs.append(drawn.logprob)
+            answer.free.append(is_free)
+            return take(drawn)
+
+        row.take = record
 
 
 class Answerer:
     """Asks the model as it stands."""
 
-    def __init__(self, learner: Learner, renderer: Renderer) -> None:
-        self._learner, self._renderer = learner, renderer
+    def __init__(self, learner: Learner, renderer: Renderer, response_format: Format) -> None:
+        """Make it.
+
+        Raises:
+            InvalidInput: answers cannot be held to the format.
+
+        """
+        self._learner, self._renderer, self._format = learner, renderer, response_format
         self._stops = frozenset(renderer.stop_ids)
         trainee = learner.trainee
         precision: Any = "float32" if trainee.dtype == torch.float32 else "bfloat16"
-        loaded = Loaded(trainee.inner, Path(trainee.origin.folder), "", precision, trainee.device)
+        folder = Path(trainee.origin.folder)
+        self._loaded = Loaded(trainee.inner, folder, "", precision, trainee.device)
         # The adapter in training is a part of the model itself: the bank has none.
-        network = Network(loaded, AdapterBank(trainee.inner, 0))
+        network = Network(self._loaded, AdapterBank(trainee.inner, 0))
         room = max(1, _cache_bytes(trainee.device) // network.bytes_per_token())
         self._decoder = Decoder(network, room, MOST_ROWS[_kind(trainee.device)])
+        self._shapes = Shapes(renderer.tokenizer, self._loaded.vocabulary, renderer.stop_ids)
+        self._shapes.answer(response_format, renderer.proven.frame.before)
 
-    def answers(self, asked: Sequence[tuple[Question, tuple[int, ...]]]) -> list[Answer]:
-        """Return an answer to each question, drawn by its seed; every process does its share.
+    def answers(self, asked: Sequence[tuple[Question, Sequence[Seed]]]) -> list[list[Answer]]:
+        """Return an answer for each seed of each question; every process does its share.
 
         Raises:
             JobFailed: the model cannot answer.
@@ -104,9 +128,9 @@ class Answerer:
         mine = peers.share(range(len(asked)))
         drawn = self._drawn([asked[index] for index in mine])
         found = {
-            index: Answer(*answer)
+            index: [Answer(*answer) for answer in answers]
             for part in peers.gather(list(zip(mine, drawn, strict=True)))
-            for index, answer in part
+            for index, answers in part
         }
         return [found[index] for index in range(len(asked))]
 
@@ -127,31 +151,37 @@ class Answerer:
             ]
         return Sampled(item=question.row, text=text, message=message)
 
-    def _drawn(self, asked: Sequence[tuple[Question, tuple[int, ...]]]) -> list[Answer]:
-        under_way = [self._begun(question, seed) for question, seed in asked]
+    def _drawn(self, asked: Sequence[tuple[Question, Sequence[Seed]]]) -> list[list[Answer]]:
+        under_way = [self._begun(question, seeds) for question, seeds in asked]
         with _answering(self._learner):
             while self._decoder.step():
                 self._learner.run.check()
         for one in under_way:
             if one.error is not None:
                 raise JobFailed(
-                    f"The model cannot answer the training file's prompts: {one.error.message}",
+                    f"The model cannot answer the file's prompts: {one.error.message}",
                     code=one.error.code or "model_failed",
                 ) from one.error
-        return [one.answer for one in under_way]
+        return [one.answers for one in under_way]
 
-    def _begun(self, question: Question, seed: tuple[int, ...]) -> _Drawing:
-        drawing = Drawing(Sampling(temperature=1.0), np.random.default_rng(seed))
-        one = _Drawing(drawing, self._stops)
-        row = Answering(
-            ids=list(question.ids),
-            limit=question.limit,
-            drawing=drawing,
-            take=one.take,
-            end=one.end,
-        )
-        self._decoder.add(row)
-        return one
+    def _begun(self, question: Question, seeds: Sequence[Seed]) -> _UnderWay:
+        row, found = question.row, _UnderWay()
+        for start in range(0, len(seeds), MOST_SEEDS):
+            part = seeds[start : start + MOST_SEEDS]
+            prompt = Prompt(
+                messages=tuple(row["messages"]),
+                sampling=Sampling(temperature=1.0, n=len(part)),
+                tools=tuple(row.get("tools") or ()),
+                parallel_tool_calls=row.get("parallel_tool_calls") is not False,
+                response_format=self._format,
+            )
+            asked = prepare(
+                prompt, self._renderer, self._shapes, self._loaded.vocabulary, found.hear
+            )
+            for one, seed in zip(asked.rows(None, question.limit), part, strict=True):
+                found.follow(one, seed)
+                self._decoder.add(one)
+        return found
 
 
 def example_of(question: Question, answer: Answer, advantage: float) -> Example:
