@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from selftune.api.app import create_app
 from selftune.core.records import Identity
 from selftune.serve.address import socket_path
-from selftune.serve.client import ServingClient
+from selftune.serve.remote.serving import Serving
 from selftune.store.store import Store
 
 
@@ -16,9 +16,5 @@ def application(
 
     Where there is a `caller`, every request is theirs.
     """
-    serving = ServingClient(
-        socket_path(store.folder("run")),
-        wait_seconds=store.settings.serving_wait_seconds,
-        most_waiting=store.settings.serving_queue,
-    )
+    serving = Serving(socket_path(store.folder("run")), store.settings)
     return create_app(store, serving, without_keys=without_keys, caller=caller)

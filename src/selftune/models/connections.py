@@ -33,11 +33,18 @@ and their times would be wrong."""
 class Connections:
     """Connections to one place; each is kept for the next request."""
 
-    def __init__(self, route: Route, headers: Mapping[str, str], timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        route: Route,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        *,
+        method: str = "POST",
+    ) -> None:
         self.requests = 0
         """Requests sent so far."""
         self._route = route
-        self._head = _head(route, headers)
+        self._head = _head(route, headers, method)
         self._timeout_seconds = timeout_seconds
         self._addresses: list[str] = []
         self._resolving = asyncio.Lock()
@@ -205,7 +212,7 @@ class _Tunnel(asyncio.Protocol):
             self.opened.set_exception(OSError("The proxy closed the connection"))
 
 
-def _head(route: Route, headers: Mapping[str, str]) -> str:
+def _head(route: Route, headers: Mapping[str, str], method: str) -> str:
     """Return the first line of a request, and the headers that all requests share."""
     named = {"host": route.host, "accept-encoding": "identity", **headers}
     if route.authorization is not None:
@@ -213,7 +220,7 @@ def _head(route: Route, headers: Mapping[str, str]) -> str:
     if route.proxy is not None and not route.is_secure and route.proxy.authorization:
         named["proxy-authorization"] = route.proxy.authorization
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items())
-    return f"POST {route.target} HTTP/1.1\r\n{lines}"
+    return f"{method} {route.target} HTTP/1.1\r\n{lines}"
 
 
 async def _addresses_of(hop: Hop) -> list[str]:

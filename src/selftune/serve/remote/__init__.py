@@ -1,0 +1,1 @@
+"""Models that a server such as vLLM answers for, over HTTP."""
