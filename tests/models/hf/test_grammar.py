@@ -74,12 +74,13 @@ def ask(response_format: Any, **fields: Any) -> Prompt:
 def test_a_thousand_of_a_thousand_samples_at_temperature_one_are_of_the_schema(
     model: Runtime,
 ) -> None:
-    prompts = [ask(schema_format(SCHEMA), n=100, seed=seed) for seed in range(10)]
+    schema = SCHEMA | {"required": ["to", "no"]}
+    schema["properties"] = {name: SCHEMA["properties"][name] for name in schema["required"]}
+    prompts = [ask(schema_format(schema), n=100, seed=seed) for seed in range(10)]
     choices = [choice for found in model.sample(prompts) for choice in found.choices]
-    validator = jsonschema.Draft202012Validator(SCHEMA)
     for choice in choices:
         assert choice.finish_reason == "stop"
-        validator.validate(json.loads(choice.text))
+        jsonschema.validate(json.loads(choice.text), schema)
     assert len(choices) == 1000
     assert len({choice.text for choice in choices}) > 900
 
@@ -114,7 +115,7 @@ def test_an_answer_with_too_few_tokens_ends_by_its_length(model: Runtime) -> Non
 
 
 def test_json_object_is_an_object(model: Runtime) -> None:
-    found = model.sample([ask({"type": "json_object"}, n=40)])[0]
+    found = model.sample([ask({"type": "json_object"}, n=20, max_tokens=100)])[0]
     ended = [choice for choice in found.choices if choice.finish_reason == "stop"]
     assert ended
     assert all(isinstance(json.loads(choice.text), dict) for choice in ended)
@@ -171,7 +172,7 @@ def test_arguments_are_an_object_even_if_their_schema_does_not_say_so(model: Run
 
 def test_a_tool_beside_a_schema_is_called_or_the_schema_answered(model: Runtime) -> None:
     seen = set()
-    for choice in model.sample([ask(schema_format(SCHEMA), tools=(TOOL,), n=60)])[0].choices:
+    for choice in model.sample([ask(schema_format(SCHEMA), tools=(TOOL,), n=30)])[0].choices:
         if choice.tool_calls:
             seen.add("call")
             assert choice.text == ""

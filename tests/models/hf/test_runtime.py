@@ -41,7 +41,7 @@ TIME = {"type": "function", "function": {"name": "get_time", "parameters": {}}}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("base") / "qwen", "qwen", context=512)
+    return make_model(tmp_path_factory.mktemp("base") / "qwen", "qwen", context=400)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_model_goes_on_until_its_stop_token(model: Runtime) -> None:
 
 def test_a_prompt_longer_than_the_context_is_refused_in_openais_words(model: Runtime) -> None:
     long = ({"role": "user", "content": "word " * 600},)
-    with pytest.raises(InvalidInput, match="maximum context length is 512 tokens") as caught:
+    with pytest.raises(InvalidInput, match="maximum context length is 400 tokens") as caught:
         model.sample([ask(messages=long)])
     assert caught.value.code == "context_length_exceeded"
     assert not model.step()
@@ -108,7 +108,7 @@ def test_a_prompt_longer_than_the_context_is_refused_in_openais_words(model: Run
 def test_an_answer_ends_at_the_context(model: Runtime) -> None:
     stops = dict.fromkeys(model.renderer.stop_ids, -100.0)
     found = model.sample([ask(max_tokens=None, logit_bias=stops)])[0]
-    assert found.usage.total_tokens == 512
+    assert found.usage.total_tokens == 400
     assert found.choices[0].finish_reason == "length"
 
 
@@ -172,7 +172,7 @@ def test_scores_are_the_log_probabilities_of_one_pass(shape: Shape, tmp_path: Pa
     """A whole pass of the transformers model is the truth; the scores go through the cache."""
     base = make_model(tmp_path / shape, shape)
     model = load(base)
-    sequences = [[5, 9, 33, 200, 41, 7, 90], [12, 13], [44] * 300, [8]]
+    sequences = [[5, 9, 33, 200, 41, 7, 90], [12, 13], [44] * 120, [8]]
     engine = model._engine
     for ids, scores in zip(sequences, model.score(sequences), strict=True):
         with torch.inference_mode():
@@ -187,7 +187,7 @@ def test_a_required_tool_is_called_with_arguments_of_its_schema(
     shape: Shape, tmp_path: Path
 ) -> None:
     model = load(make_model(tmp_path / shape, shape))
-    prompt = ask(tools=(WEATHER, TIME), tool_choice="required", n=20, max_tokens=400)
+    prompt = ask(tools=(WEATHER, TIME), tool_choice="required", n=8, max_tokens=400)
     found = model.sample([prompt])[0]
     names = set()
     for choice in found.choices:
@@ -200,9 +200,6 @@ def test_a_required_tool_is_called_with_arguments_of_its_schema(
                 assert arguments["unit"] in ("celsius", "kelvin")
                 assert arguments["day"] in (1, 2, 3)
     assert "get_weather" in names
-    pieces = list(model.stream(prompt))
-    assert not any(piece.text for piece in pieces if isinstance(piece, Token))
-    assert any(isinstance(piece, ToolCall) for piece in pieces)
 
 
 def test_a_named_tool_is_the_one_that_is_called(model: Runtime) -> None:
