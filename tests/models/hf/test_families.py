@@ -15,6 +15,8 @@ from selftune.models.hf.proof import Frame, Proven
 
 ARGUMENTS = {"city": 'São </tool> "Paulo"\n{[', "days": [1, {"a": None}]}
 NAMES = plugins.available(families)
+HELD = [name for name in NAMES if name not in ("qwen_xml", "gemma4")]
+"""Families whose calls are JSON, so that answers can be held to them."""
 
 
 def tool(name: str) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def written(grammar: ToolGrammar, count: int) -> str:
     return grammar.begin + grammar.between.join(calls) + grammar.end
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "qwen_xml"])
+@pytest.mark.parametrize("name", HELD)
 def test_what_a_grammar_allows_is_read_as_calls(name: str) -> None:
     family = family_named(name)
     grammar = family.grammar(TOOLS, many=True)
@@ -55,7 +57,7 @@ def test_what_a_grammar_allows_is_read_as_calls(name: str) -> None:
         assert [json.loads(call.arguments) for call in calls] == [ARGUMENTS] * count
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "qwen_xml"])
+@pytest.mark.parametrize("name", HELD)
 def test_broken_and_unknown_calls_stay_text(name: str) -> None:
     family = family_named(name)
     whole = written(family.grammar(TOOLS[:1], many=False), 1)
@@ -85,6 +87,21 @@ def test_xml_values_are_what_the_schema_says() -> None:
     _, (call,) = answers_of(family).read(text, TOOLS)
     assert json.loads(call.arguments) == {"city": "3", "days": [1, 2]}
     assert answers_of(family).read(text.replace("get_weather", "other"), TOOLS)[1] == ()
+    with pytest.raises(InvalidInput, match="leave tool_choice at 'auto'"):
+        answers_of(family).grammar(TOOLS, "required", parallel=True)
+
+
+def test_gemmas_values_have_bare_keys_and_marked_texts() -> None:
+    text = (
+        '<|tool_call>call:get_weather{city:<|"|>Os"lo, {a:1}<|"|>,'
+        'days:[1,<|"|>x<|"|>,{b:null}]}<tool_call|>'
+    )
+    family = family_named("gemma4")
+    content, (call,) = answers_of(family).read(f"Well.{text}", TOOLS)
+    assert content == "Well."
+    assert json.loads(call.arguments) == {"city": 'Os"lo, {a:1}', "days": [1, "x", {"b": None}]}
+    for broken in (text.replace("days:", "days"), text.replace("get_weather", "other")):
+        assert answers_of(family).read(broken, TOOLS) == (broken, ())
     with pytest.raises(InvalidInput, match="leave tool_choice at 'auto'"):
         answers_of(family).grammar(TOOLS, "required", parallel=True)
 

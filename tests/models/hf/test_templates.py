@@ -87,6 +87,7 @@ TEMPLATES = {
     "llama3_1": "llama3",
     "gemma": None,
     "gemma3": None,
+    "gemma4": "gemma4",
     "gptoss": "harmony",
     "phi3": None,
     "cohere": None,
@@ -97,6 +98,7 @@ MARKED = (
     "<|im_end|>",
     "<start_of_turn>",
     "<end_of_turn>",
+    *("<|turn>", "<turn|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", '<|"|>'),
     *(f"<|{name}|>" for name in ("start", "channel", "message", "end", "return", "call")),
     *(f"<|{name}|>" for name in ("constrain", "user", "assistant", "system", "CHATBOT_TOKEN")),
     *(f"<|{name}_TOKEN|>" for name in ("START_OF_TURN", "END_OF_TURN", "USER", "SYSTEM")),
@@ -114,6 +116,46 @@ def test_templates_as_their_makers_publish_them_are_understood(tmp_path: Path, n
     (example,) = renderer.training({"messages": CHAT}, 5000)
     assert example.ids[: example.weights.index(1.0)] == renderer.prompt(CHAT[:1])
     assert renderer.parse("".join(shown_answer(renderer.shown(example))), ())[0] == "Hello"
+
+
+MISTRAL = """\
+{{- bos_token }}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {%- if tools and loop.index0 == 0 %}
+            {{- '[AVAILABLE_TOOLS] ' + (tools | tojson) + '[/AVAILABLE_TOOLS]' }}
+        {%- endif %}
+        {{- '[INST] ' + message.content + '[/INST]' }}
+    {%- elif message.tool_calls is defined %}
+        {%- for call in message.tool_calls %}{% if call.id | length != 9 %}
+            {{- raise_exception('Ids of calls have 9 letters.') }}
+        {%- endif %}{% endfor %}
+        {{- CALLS }}
+        {{- eos_token }}
+    {%- elif message.role == 'tool' %}
+        {{- '[TOOL_RESULTS] ' + message.content + '[/TOOL_RESULTS]' }}
+    {%- elif message.role == 'assistant' %}
+        {{- ' ' + message.content + eos_token }}
+    {%- endif %}
+{%- endfor %}
+"""
+LISTED = """'[TOOL_CALLS] [' }}{% for call in message.tool_calls %}
+    {{- ', ' if not loop.first }}{{ {'name': call.function.name,
+    'arguments': call.function.arguments, 'id': call.id} | tojson }}{% endfor %}{{- ']'"""
+NAMED = """'' }}{% for call in message.tool_calls %}
+    {{- '[TOOL_CALLS]' + call.function.name + '[ARGS]' }}
+    {{- call.function.arguments | tojson }}{% endfor %}{{- ''"""
+
+
+@pytest.mark.parametrize(("calls", "family"), [(LISTED, "mistral"), (NAMED, "mistral_named")])
+def test_mistrals_ways_to_call_are_told_apart(tmp_path: Path, calls: str, family: str) -> None:
+    own = ("[INST]", "[/INST]", "[TOOL_CALLS]", "[ARGS]", "[TOOL_RESULTS]")
+    renderer = Renderer.load(base(tmp_path, MISTRAL.replace("CALLS }}", f"{calls} }}}}"), own))
+    assert renderer.family is not None
+    assert renderer.family.name == family
+    (example,) = renderer.training({"messages": CHAT}, 100)
+    assert renderer.shown(example) == "<|begin_of_text|>[INST] Hi[/INST]⟦ Hello<|eot_id|>⟧"
+    assert renderer.parse(" Hello")[0] == "Hello"
 
 
 def shown_answer(shown: str) -> str:
