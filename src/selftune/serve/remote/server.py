@@ -186,7 +186,7 @@ class ModelServer:
     async def _answer(
         self, asked: SampleRequest, model: str
     ) -> AsyncGenerator[list[WirePiece], None]:
-        reading = Reading()
+        reading = Reading(asked)
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         connections = self._connections_to(path_of(asked))
         posting = asyncio.create_task(connections.post(body_of(asked, model), {}, queue.put_nowait))

@@ -33,6 +33,8 @@ def body_of(asked: SampleRequest, model: str) -> bytes:
         name: sampling[name] for name in _SAME if sampling.get(name) is not None
     }
     body |= {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+    if _copies(asked) > 1:
+        body["n"] = 1
     if sampling.get("stop"):
         body["stop"] = list(sampling["stop"])
     if sampling.get("logit_bias"):
@@ -54,10 +56,16 @@ def body_of(asked: SampleRequest, model: str) -> bytes:
     return orjson.dumps(body | {"messages": asked.messages})
 
 
+def _copies(asked: SampleRequest) -> int:
+    """Return how many answers are one and the same: vLLM refuses several that are not drawn."""
+    return int(asked.sampling.get("n", 1)) if asked.sampling.get("temperature") == 0 else 1
+
+
 class Reading:
     """Takes a stream's bytes as they come, and returns the pieces that are whole by then."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: SampleRequest) -> None:
+        self._copies = _copies(asked)
         self.is_over = False
         """True when the server said that nothing follows."""
         self._rest = b""
@@ -85,18 +93,24 @@ class Reading:
             chunk = load_json(data)
             if "error" in chunk:
                 raise _broken(str(chunk["error"]))
-            pieces = [piece for choice in chunk["choices"] for piece in self._choice(choice)]
+            pieces = [
+                piece
+                for choice in chunk["choices"]
+                for copy in range(self._copies)
+                for piece in self._choice(choice, copy)
+            ]
             usage = chunk.get("usage")
             if usage and not chunk["choices"]:
                 details = usage.get("prompt_tokens_details") or {}
                 cached = details.get("cached_tokens") or 0
-                pieces.append(EndPiece(usage["prompt_tokens"], usage["completion_tokens"], cached))
+                completed = usage["completion_tokens"] * self._copies
+                pieces.append(EndPiece(usage["prompt_tokens"], completed, cached))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _broken(f"{type(error).__name__} in what it streams") from error
         return pieces
 
-    def _choice(self, choice: dict[str, Any]) -> Iterator[WirePiece]:
-        index = int(choice.get("index", 0))
+    def _choice(self, choice: dict[str, Any], copy: int) -> Iterator[WirePiece]:
+        index = int(choice.get("index", 0)) + copy
         delta = choice.get("delta") or {}
         text = choice.get("text") or delta.get("content") or ""
         for token in _tokens(text, choice.get("logprobs")):
