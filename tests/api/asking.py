@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import pytest
+import uvicorn
 from openai import AsyncOpenAI
 from starlette.applications import Starlette
 from tests.conftest import OpenStore
@@ -44,6 +46,22 @@ class Asked:
         error: dict[str, Any] = reply.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}
         return error
+
+
+@contextlib.asynccontextmanager
+async def over_http(asked: Asked) -> AsyncIterator[Any]:
+    """Give a client that is connected by a socket: the one in process reads a stream at its end."""
+    config = uvicorn.Config(asked.app, log_level="critical", lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        async with AsyncOpenAI(
+            base_url=address, api_key="none", max_retries=0, _strict_response_validation=True
+        ) as client:
+            yield client
+        server.should_exit = True
+        await serving
 
 
 def player(open_sqlite: OpenStore, monkeypatch: pytest.MonkeyPatch) -> Play:

@@ -21,6 +21,7 @@ _LENGTH = {
     "chatcmpl-": 29,
     "cmpl-": 29,
     "resp_": 48,
+    "call_": 24,
     "evt_": 24,
     "eval_": 32,
     "evalrun_": 32,
