@@ -67,10 +67,23 @@ class Answers:
         """Return what an answer must look like by `tool_choice`; None where it may be free text."""
         names = self.check(tools)
         allowed = _allowed(tool_choice, names)
-        if allowed is None or self._family is None:
+        if allowed is None:
             return None
         chosen = [tool for tool in tools if tool["function"]["name"] in allowed]
-        return self._family.grammar(chosen, parallel)
+        grammar = self.call_grammar(chosen, parallel)
+        if grammar is None:
+            raise InvalidInput(
+                "This model writes calls in a form that answers cannot be held to; leave "
+                "tool_choice at 'auto'.",
+                code="unsupported_parameter",
+                param="tool_choice",
+            )
+        return grammar
+
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> ToolGrammar | None:
+        """Return what calls look like; None where answers cannot be held to them."""
+        self.check(tools)
+        return self._family.grammar(tools, parallel) if self._family else None
 
     def is_call(
         self,

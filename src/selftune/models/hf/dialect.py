@@ -73,12 +73,10 @@ class Family(Protocol):
         """
         ...
 
-    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar:
+    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar | None:
         """Return what an answer looks like that calls one of these functions.
 
-        Raises:
-            InvalidInput: answers cannot be held to calls that are written so.
-
+        None where arguments are not JSON, so that no answer can be held to a call.
         """
         ...
 

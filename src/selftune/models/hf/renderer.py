@@ -188,6 +188,13 @@ class Renderer:
         """
         return self.answers.grammar(tools, tool_choice, parallel)
 
+    def call_grammar(self, tools: Sequence[Tool], parallel: bool) -> ToolGrammar | None:
+        """Return what calls look like where the model is free to call or not.
+
+        None where answers cannot be held to them: what the model writes is read all the same.
+        """
+        return self.answers.call_grammar(tools, parallel)
+
     def shown(self, example: Example) -> str:
         """Return the text of an example; ⟦ and ⟧ stand around what is in the loss."""
         pieces, inside = list[bytes](), False

@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from selftune.core.errors import InvalidInput
 from selftune.models.hf.dialect import Family, Reading, Tool, ToolGrammar, call_of, function_names
 from selftune.models.sampler import ToolCall
 
@@ -33,14 +32,9 @@ class Gemma4:
         content = _CALL.sub(taken, text)
         return Reading(content.strip() if calls else text, tuple(calls))
 
-    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar:
-        """Refuse: what is written so is no JSON, which answers are held to."""
-        raise InvalidInput(
-            "This model writes calls in a form that answers cannot be held to; leave tool_choice at "
-            "'auto'.",
-            code="unsupported_parameter",
-            param="tool_choice",
-        )
+    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar | None:
+        """Return nothing: what is written so is no JSON, which answers are held to."""
+        return None
 
 
 def _value(written: str) -> Any:

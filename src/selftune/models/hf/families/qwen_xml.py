@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selftune.core.errors import InvalidInput
 from selftune.models.hf.dialect import Family, Reading, Tool, ToolGrammar, dumped
 from selftune.models.sampler import ToolCall
 
@@ -43,14 +42,9 @@ class QwenXml:
         content = _CALL.sub(taken, text)
         return Reading(content.strip() if calls else text, tuple(calls))
 
-    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar:
-        """Refuse: what is written so is no JSON, which answers are held to."""
-        raise InvalidInput(
-            "This model writes calls in a form that answers cannot be held to; leave tool_choice at "
-            "'auto'.",
-            code="unsupported_parameter",
-            param="tool_choice",
-        )
+    def grammar(self, tools: Sequence[Tool], many: bool) -> ToolGrammar | None:
+        """Return nothing: what is written so is no JSON, which answers are held to."""
+        return None
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
