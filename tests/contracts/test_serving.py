@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +59,9 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
     if not python:
         pytest.skip(f"{VARIABLE} names no Python with vLLM")
     folder = tmp_path_factory.mktemp("vllm")
-    make_adapters(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers the old way
+        make_adapters(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

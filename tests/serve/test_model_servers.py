@@ -15,8 +15,12 @@ from tests.serve.model_server import ModelServer, error, model_server
 from tests.serve.running import until
 
 from selftune.asgi import application
-from selftune.core.records import Model
-from selftune.store.accounts import DEFAULT_PROJECT
+from selftune.core.errors import InvalidInput
+from selftune.core.records import Model, Usage
+from selftune.models.sampler import Prompt, Token
+from selftune.serve.loader import load_sampler
+from selftune.serve.resolve import resolve
+from selftune.store.accounts import DEFAULT_PROJECT, default_identity
 from selftune.store.models import insert_model
 from selftune.store.store import Store
 
@@ -271,3 +275,19 @@ def test_a_whole_model_is_refused_with_what_to_do(play: Play) -> None:
         assert "endpoints.toml" in refused.value.message
 
     play(scene)
+
+
+def test_commands_and_evals_ask_a_model_server_without_an_api(open_sqlite: OpenStore) -> None:
+    store = open_sqlite()
+    with model_server() as stub:
+        add_models(store, stub.address, 1)
+        found = resolve(store, default_identity(store), name_of(0))
+        sampler = load_sampler(store.root, found.engine, found.folder)
+        prompts = [Prompt(messages=({"role": "user", "content": text},)) for text in ("a", "b")]
+        told = [completion.choices[0].text for completion in sampler.sample(prompts)]
+        assert told == [f"{name_of(0)} heard a", f"{name_of(0)} heard b"]
+        *pieces, usage = sampler.stream(prompts[0])
+        assert isinstance(usage, Usage)
+        assert "".join(piece.text for piece in pieces if isinstance(piece, Token)) == told[0]
+        with pytest.raises(InvalidInput, match="makes no vectors"):
+            sampler.embed(["a"])

@@ -7,6 +7,8 @@ from pathlib import Path
 from selftune.core import plugins
 from selftune.models import samplers
 from selftune.models.sampler import Sampler
+from selftune.serve.remote.sampler import RemoteSampler
+from selftune.serve.remote.serving import is_elsewhere
 
 Key = tuple[str, str | None]
 """Engine, and folder relative to the home folder; None is a base."""
@@ -47,7 +49,9 @@ class ModelCache:
 
 
 def load_sampler(root: Path, engine: str, folder: str | None, *, threads: int = 0) -> Sampler:
-    """Load one model in this process."""
+    """Load one model in this process, or return what asks the server that answers for it."""
+    if is_elsewhere(engine):
+        return RemoteSampler(root, engine, folder)
     plugin = plugins.load(samplers, engine)
     path = None if folder is None else root / folder
     params = plugin.Params(folder=path, cache=root / "cache", threads=threads)

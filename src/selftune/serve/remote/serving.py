@@ -24,6 +24,20 @@ def engine_at(server: str, model: str = "") -> str:
     return f"{server}#{model}" if model else server
 
 
+def is_elsewhere(engine: str) -> bool:
+    """Return whether a server answers, and not the serving process."""
+    return engine.startswith(("http://", "https://"))
+
+
+def no_vectors() -> InvalidInput:
+    """Return what is said to who wants vectors of a model server."""
+    return InvalidInput(
+        "This model is answered by a server for chats and makes no vectors: ask for another one.",
+        code="unsupported_model",
+        param="model",
+    )
+
+
 class Serving(ServingClient):
     """Sends requests to whoever answers for the model."""
 
@@ -44,14 +58,14 @@ class Serving(ServingClient):
 
     async def sample(self, request: SampleRequest) -> Sampled:
         """Return the answer to a chat, whole."""
-        if not _is_elsewhere(request.engine):
+        if not is_elsewhere(request.engine):
             return await super().sample(request)
         pieces = [piece async for some in self._elsewhere(request) for piece in some]
         return gathered(request, pieces)
 
     async def stream(self, request: SampleRequest) -> AsyncGenerator[list[WirePiece], None]:
         """Yield the pieces of the answer to a chat as they come."""
-        there = _is_elsewhere(request.engine)
+        there = is_elsewhere(request.engine)
         found = self._elsewhere(request) if there else super().stream(request)
         async with aclosing(found) as pieces:
             async for some in pieces:
@@ -59,13 +73,8 @@ class Serving(ServingClient):
 
     async def embed(self, request: EmbedRequest) -> Embedded:
         """Return the vectors of texts."""
-        if _is_elsewhere(request.engine):
-            raise InvalidInput(
-                "This model is answered by a server for chats and makes no vectors: ask for "
-                "another one.",
-                code="unsupported_model",
-                param="model",
-            )
+        if is_elsewhere(request.engine):
+            raise no_vectors()
         return await super().embed(request)
 
     async def close(self) -> None:
@@ -89,7 +98,3 @@ class Serving(ServingClient):
         async with aclosing(self._servers[address].stream(request, adapter, folder)) as pieces:
             async for some in pieces:
                 yield some
-
-
-def _is_elsewhere(engine: str) -> bool:
-    return engine.startswith(("http://", "https://"))
