@@ -1,0 +1,1 @@
+"""Leave OpenAI with everything, and prove that nothing got worse."""
