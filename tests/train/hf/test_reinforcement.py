@@ -54,7 +54,12 @@ def request_for(folder: Path, files: Path, **changes: Any) -> TrainRequest:
     training, validation = files / "train.jsonl", files / "valid.jsonl"
     training.write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
     validation.write_text("\n".join(map(json.dumps, ROWS[:8])), encoding="utf-8")
-    numbers = {"n_epochs": 2, "batch_size": 8, "learning_rate_multiplier": 1000}
+    numbers = {
+        "n_epochs": 2,
+        "batch_size": 8,
+        "learning_rate_multiplier": 1000,
+        "eval_interval": 2,
+    }
     numbers |= changes.pop("numbers", {})
     return TrainRequest(
         base_folder=folder,
@@ -96,8 +101,7 @@ def test_rewarded_answers_become_likelier(sharp: Path, tmp_path: Path) -> None:
 def test_a_job_that_was_stopped_or_paused_ends_with_the_same_bytes(
     sharp: Path, tmp_path: Path
 ) -> None:
-    numbers = {"learning_rate_multiplier": 100, "eval_interval": 2}
-    request = request_for(sharp, tmp_path, numbers=numbers)
+    request = request_for(sharp, tmp_path, numbers={"learning_rate_multiplier": 100})
     whole = new_run(tmp_path / "whole")
     carry_out(request, whole, Peers())
     killed = new_run(tmp_path / "killed", stop_at=4)
