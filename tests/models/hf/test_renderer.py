@@ -139,6 +139,27 @@ def test_calls_and_what_is_said_after_them_are_trained_as_the_family_writes_them
         ("get_weather", '{"city": "Oslo ø"}')
     ]
     assert (content, said) == ("", f"It is sunny.{stop(renderer)}")
+    starts = [
+        example.ids[:at]
+        for example in examples
+        for at, weight in enumerate(example.weights)
+        if weight and not example.weights[at - 1]
+    ]
+    assert starts == [renderer.prompt(TOOL_CHAT[:at], [WEATHER]) for at in (1, 3)]
+
+
+def test_text_beside_calls_is_trained_where_the_template_writes_it(
+    renderers: dict[Shape, Renderer],
+) -> None:
+    row = {
+        "messages": [TOOL_CHAT[0], {**TOOL_CHAT[1], "content": "Let me see <|im_end|>."}],
+        "tools": [WEATHER],
+    }
+    (example,) = renderers["qwen"].training(row, LONG)
+    (part,) = trained(renderers["qwen"], example)
+    assert part.startswith("Let me see <|im_end|>.\n<tool_call>")
+    with pytest.raises(InvalidInput, match="is not what was said"):  # Llama's leaves the text out
+        renderers["llama"].training(row, LONG)
 
 
 def test_deprecated_functions_are_rendered_as_tools(renderers: dict[Shape, Renderer]) -> None:

@@ -79,7 +79,7 @@ class Renderer:
                 str(folder), local_files_only=True, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError) as error:
-            says = str(error).strip().splitlines()[0]
+            says = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise JobFailed(
                 f"The tokenizer in {folder.name!r} cannot be loaded: {says}", code="invalid_model"
             ) from error

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 REFUSED = "chat_template_refused"
 """Code of jobs that fail since no correct loss mask can be shown for the model's chat template."""
+_FAULTS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template can raise that stumbles over a conversation."""
 _DATE = {
     "%d": "26",
     "%-d": "26",
@@ -71,7 +81,7 @@ class Template:
                     **self.arguments,
                 )
             )
-        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except _FAULTS as error:
             says = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise InvalidInput(
                 f"The model's chat template refuses this conversation: {says}.",
