@@ -1,6 +1,6 @@
 """From a prompt to the rows of a batch: what is asked, what bounds the answers, who is told."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,9 @@ class _Held:
         if forced is not None:
             self.whole = self._calling(forced, None)
             return
-        free = renderer.tool_grammar(_allowed(tools, prompt.tool_choice), "required", parallel)
+        free = renderer.call_grammar(_allowed(tools, prompt.tool_choice), parallel)
         if free is None:
+            _check_free(asked)
             return
         if shapes.answer(asked, before) is not None:
             self.whole = self._calling(free, asked)
@@ -99,8 +100,8 @@ class Asked:
         self._answers: list[_Answer] = []
         self._open = prompt.sampling.n
 
-    def rows(self, adapter: Path | None, context: int) -> Iterator[Row]:
-        """Yield a row for each of the `n` answers.
+    def rows(self, adapter: Path | None, context: int) -> list[Row]:
+        """Return a row for each of the `n` answers.
 
         Raises:
             InvalidInput: the prompt leaves no room for an answer in the model's context.
@@ -133,7 +134,7 @@ class Asked:
                     answer.permit if answer.may_be_held else None,
                 )
             )
-        yield from self._rows
+        return self._rows
 
     def drop(self) -> None:
         """Take the answers out of the batch, and tell nobody."""
@@ -222,3 +223,14 @@ def _allowed(
     inner = choice.get("allowed_tools", choice)
     names = {tool["function"]["name"] for tool in inner.get("tools") or ()}
     return tuple(tool for tool in tools if tool["function"]["name"] in names)
+
+
+def _check_free(response_format: Mapping[str, Any] | None) -> None:
+    """Refuse a shape for answers that may be calls which no answer can be held to."""
+    if response_format is not None and response_format.get("type", "text") != "text":
+        raise InvalidInput(
+            "This model writes calls in a form that answers cannot be held to: ask for 'tools' or "
+            "for a 'response_format', and not for both.",
+            code="unsupported_parameter",
+            param="response_format",
+        )

@@ -2,12 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
 
 from selftune.core.errors import InvalidInput
+from selftune.models.hf.adapter_files import read_adapter
 from selftune.models.hf.decoding import Decoder
 from selftune.models.hf.grammar import Shapes
 from selftune.models.hf.loading import Loaded, Precision, fingerprint, load_base
@@ -23,6 +25,8 @@ _FEWEST = 2048
 """Tokens of the cache at least, whatever the memory: less serves nobody."""
 
 _engines: "WeakValueDictionary[tuple[str, str, str], Engine]" = WeakValueDictionary()
+_loading = Lock()
+"""Models may be loaded in other threads than the one that answers, and two of a base at once."""
 
 
 class Engine:
@@ -36,6 +40,14 @@ class Engine:
         room = int(free * _CACHE_SHARE) // self.network.bytes_per_token()
         self.decoder = Decoder(self.network, max(_FEWEST, room))
         self._shapes: dict[tuple[str, tuple[int, ...]], Shapes] = {}
+        self._threads = 0
+
+    def step(self, threads: int) -> bool:
+        """Take the next token of every answer under way; False when there is none."""
+        if threads != self._threads:  # torch keeps this for each thread that computes
+            torch.set_num_threads(threads)
+            self._threads = threads
+        return self.decoder.step()
 
     @property
     def context(self) -> int:
@@ -57,15 +69,13 @@ class Engine:
         return self._shapes[key]
 
     def check(self, adapter: Path) -> None:
-        """Load an adapter, to refuse at once what cannot be served.
+        """Read an adapter, to refuse at once what cannot be served. Touches no answers under way.
 
         Raises:
             InvalidInput: it is none that fits the base.
 
         """
-        found = self.bank.acquire(adapter)
-        if found is not None:
-            self.bank.release(found)
+        read_adapter(adapter, self.loaded.model)
 
 
 def engine_for(folder: Path, expected: str | None, precision: Precision = "auto") -> Engine:
@@ -83,10 +93,11 @@ def engine_for(folder: Path, expected: str | None, precision: Precision = "auto"
             code="base_differs",
         )
     key = str(folder), found, precision
-    engine = _engines.get(key)
-    if engine is None:
-        engine = _engines[key] = Engine(load_base(folder, precision))
-    return engine
+    with _loading:
+        engine = _engines.get(key)
+        if engine is None:
+            engine = _engines[key] = Engine(load_base(folder, precision))
+        return engine
 
 
 def _free_bytes(device: torch.device) -> int:

@@ -31,8 +31,11 @@ from selftune.models.sampler import (
 class Runtime:
     """One model: a base, or a base with an adapter."""
 
-    def __init__(self, engine: Engine, renderer: Renderer, adapter: Path | None) -> None:
+    def __init__(
+        self, engine: Engine, renderer: Renderer, adapter: Path | None, threads: int = 0
+    ) -> None:
         self._engine, self._renderer, self._adapter = engine, renderer, adapter
+        self._threads = threads
         self._shapes = engine.shapes(renderer)
         self._asked: dict[int, Asked] = {}
         self._numbers = 0
@@ -55,8 +58,9 @@ class Runtime:
             tell(piece)
 
         asked = prepare(prompt, self._renderer, self._shapes, self._engine.vocabulary, forget)
+        rows = asked.rows(self._adapter, min(self._renderer.context, self._engine.context))
         self._asked[number] = asked
-        for row in asked.rows(self._adapter, min(self._renderer.context, self._engine.context)):
+        for row in rows:
             self._engine.decoder.add(row)
         return number
 
@@ -68,7 +72,7 @@ class Runtime:
 
     def step(self) -> bool:
         """Take the next token of every answer of this base; False when there is none."""
-        return self._engine.decoder.step()
+        return self._engine.step(self._threads)
 
     def sample(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """Answer every prompt, in order."""

@@ -31,14 +31,10 @@ def build(params: Params) -> "Runtime":
         InvalidInput: the folder is no model, or its base is not there, or changed since.
 
     """
-    import torch
-
     from selftune.models.hf.engine import engine_for
     from selftune.models.hf.renderer import Renderer
     from selftune.models.hf.runtime import Runtime
 
-    if params.threads:
-        torch.set_num_threads(params.threads)
     told = _json(params.folder / "base.json")
     precision = _json(params.folder / "probes.json").get("precision", "auto")
     try:
@@ -46,10 +42,10 @@ def build(params: Params) -> "Runtime":
     except JobFailed as error:  # in its words, which fit here too
         raise InvalidInput(error.message, code=error.code) from error
     if not told:
-        return Runtime(engine_for(params.folder, None, precision), renderer, None)
+        return Runtime(engine_for(params.folder, None, precision), renderer, None, params.threads)
     base = _base(told, params.cache.parent)
     engine = engine_for(base, str(told.get("fingerprint")), precision)
-    return Runtime(engine, renderer, params.folder)
+    return Runtime(engine, renderer, params.folder, params.threads)
 
 
 def _base(told: dict[str, Any], root: Path) -> Path:
