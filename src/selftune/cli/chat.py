@@ -14,7 +14,7 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0)] = 0.0,
 ) -> None:
     """Ask a model."""
-    from selftune.models.sampler import Prompt, Sampling
+    from selftune.models.sampler import Prompt, Sampling, Token
     from selftune.serve.loader import load_sampler
     from selftune.serve.resolve import resolve
 
@@ -22,15 +22,18 @@ def chat(
     found = resolve(store, identity, model)
     sampler = load_sampler(store.root, found.engine, found.folder)
 
-    def ask(text: str) -> str:
+    def ask(text: str) -> None:
         first = [{"role": "system", "content": system}] if system else []
         messages = (*first, {"role": "user", "content": text})
         prompt = Prompt(messages=messages, sampling=Sampling(temperature=temperature))
-        return sampler.sample([prompt])[0].choices[0].text
+        for piece in sampler.stream(prompt):
+            if isinstance(piece, Token):
+                out.print(piece.text, end="", markup=False, highlight=False, soft_wrap=True)
+        out.print()
 
     if message is not None:
-        out.print(ask(message), markup=False, soft_wrap=True)
+        ask(message)
         return
     out.print("[dim]Each line is asked by itself; an empty line ends.[/]")
     while text := typer.prompt("you", default="", show_default=False):
-        out.print(ask(text), markup=False, soft_wrap=True)
+        ask(text)

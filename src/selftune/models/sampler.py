@@ -118,7 +118,8 @@ class Sampler(Protocol):
 class LiveSampler(Sampler, Protocol):
     """A sampler that takes new prompts while it answers others: continuous batching.
 
-    All calls come from one thread. Nothing happens between two calls of `step`.
+    All calls come from one thread; it is built in another, while others of its engine are stepped.
+    Nothing happens between two calls of `step`.
     """
 
     def start(self, prompt: Prompt, tell: Callable[[Piece | SelftuneError], None]) -> int:
