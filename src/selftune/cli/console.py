@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED, STOPPED = 1, 2, 130
 _PIPED_WIDTH = 200
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def open_home() -> "tuple[Store, Identity]":
