@@ -57,10 +57,10 @@ class Plan:
 def prepare(setup: Setup) -> Prepared:
     """Read the files, decide, load the model, and say what its answers are worth before training."""
     request = setup.request
-    training = _questions(setup, request.training_file)
+    training = _questions(setup, request.training_file, "training")
     validation = []
     if request.validation_file is not None:
-        validation = _questions(setup, request.validation_file)
+        validation = _questions(setup, request.validation_file, "validation")
     choice = _decided(setup, training)
     order = setup.order(len(training), choice)
     group = int(choice.settings["answers"].value)
@@ -254,8 +254,8 @@ class Reinforcement:
             )
 
 
-def _questions(setup: Setup, path: Path) -> list[Question]:
-    """Return the prompts of a file.
+def _questions(setup: Setup, path: Path, which: str) -> list[Question]:
+    """Return the prompts of a file; `which` is what errors call it.
 
     Raises:
         JobFailed: none leaves room for an answer.
@@ -269,9 +269,9 @@ def _questions(setup: Setup, path: Path) -> list[Question]:
             ids = setup.renderer.prompt(row["messages"], row.get("tools") or ())
         except InvalidInput as error:
             raise JobFailed(
-                f"The job failed due to an invalid training file. Example {number}: {error.message}",
-                code="invalid_training_file",
-                param="training_file",
+                f"The job failed due to an invalid {which} file. Example {number}: {error.message}",
+                code=f"invalid_{which}_file",
+                param=f"{which}_file",
             ) from error
         room = longest if asked != "auto" else len(ids) + ANSWER_TOKENS
         if len(ids) < longest:
@@ -280,15 +280,15 @@ def _questions(setup: Setup, path: Path) -> list[Question]:
             too_long += 1
     if not found:
         raise JobFailed(
-            f"Every prompt has {longest} tokens or more, which leaves no room for an answer. Set a "
-            "larger max_length, or choose a model that reads more.",
-            code="invalid_training_file",
-            param="training_file",
+            f"Every prompt of the {which} file has {longest} tokens or more, which leaves no room for "
+            "an answer. Set a larger max_length, or choose a model that reads more.",
+            code=f"invalid_{which}_file",
+            param=f"{which}_file",
         )
     if too_long:
         setup.run.note(
-            f"too-long-{path.name}",
-            f"{too_long} prompts are left out: with {longest} tokens or more they leave no room "
+            f"too-long-{which}",
+            f"{too_long} prompts of the {which} file are left out: with {longest} tokens or more they leave no room "
             "for an answer",
         )
     return found
