@@ -129,7 +129,9 @@ class ServingClient:
         """Send, and yield what comes; less than the whole where the connection ended before."""
         writer: asyncio.StreamWriter | None = None
         try:
-            writer = await pending.in_time(self._connect())
+            writer = self._writer
+            if writer is None or writer.is_closing():
+                writer = await pending.in_time(self._connect())
             request.id = next(self._numbers)
             pending.writer = writer
             self._pending[request.id] = pending
