@@ -1,4 +1,4 @@
 """Alembic migrations, shipped with the package and run when the store is opened."""
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; a test compares it with the scripts in `versions`."""
