@@ -1,7 +1,8 @@
 """Measure the serving of open models: one base, eight adapters, a model that is made here.
 
 Rates are tokens per second of processor time on one thread, since other work on the machine has no
-part in them; what HTTP adds is in milliseconds of a quiet machine, at the median, with one client.
+part in them. What HTTP adds is told at the median of one client's waits, which is right on a quiet
+machine only (see `load_average`), and in processor time of all the server's processes.
 """
 
 import json
@@ -141,20 +142,37 @@ def overhead(root: Path) -> dict[str, Any]:
     catalog = CATALOG.format(folder=json.dumps(str(base)))
     (home / "catalog.toml").write_text(catalog, encoding="utf-8")
     model = load(base)
-    direct = []
+    direct, cpu = [], time.process_time()
     for number in range(REQUESTS):
         started = time.perf_counter()
         model.sample([prompt(model, number, 1)])
         direct.append(1000 * (time.perf_counter() - started))
+    used = time.process_time() - cpu
     with serving(home) as server:
         measured(server.port, questions(server, model), 1)  # loads it
+        before = processor_seconds(server.pid)
         found = measured(server.port, questions(server, model), 1)
+        used_by_server = processor_seconds(server.pid) - before
     middle = statistics.median(direct)
     return {
         "direct_p50_ms": round(middle, 2),
         "http_p50_ms": found["p50_ms"],
         "added_p50_ms": round(found["p50_ms"] - middle, 2),
+        "direct_cpu_ms": round(1000 * used / REQUESTS, 2),
+        "server_cpu_ms": round(1000 * used_by_server / REQUESTS, 2),
+        "added_cpu_ms": round(1000 * (used_by_server - used) / REQUESTS, 2),
     }
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all it has started."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    mine = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+    lists = [
+        path.read_text(encoding="utf-8") for path in Path(f"/proc/{pid}/task").glob("*/children")
+    ]
+    children = {int(child) for text in lists for child in text.split()}
+    return mine + sum(processor_seconds(child) for child in children)
 
 
 def questions(server: Serving, model: Runtime) -> list[bytes]:
