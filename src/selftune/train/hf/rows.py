@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -60,8 +61,8 @@ class Order:
     def batch(self, step: int) -> list[int]:
         """Return the rows of step `step`, counted from 0."""
         epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
-        return [int(row) for row in order[place * self.batch_size :][: self.batch_size]]
+        order = _shuffled(self.rows, self.seed, epoch)[place * self.batch_size :]
+        return [int(row) for row in order[: self.batch_size]]
 
     def epoch(self, step: int) -> int:
         """Return the epoch, counted from 1, that the last of `step` steps belongs to."""
@@ -70,6 +71,11 @@ class Order:
     def is_epoch_end(self, step: int) -> bool:
         """Return whether an epoch ends with the last of `step` steps."""
         return step % self.per_epoch == 0
+
+
+@lru_cache(2)  # drawn once for an epoch, not at every step
+def _shuffled(rows: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
