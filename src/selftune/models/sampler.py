@@ -1,13 +1,15 @@
 """What it means to ask a model: a prompt goes in, a completion comes out, whoever serves it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import numpy as np
 from pydantic import Field
 
 from selftune.core.errors import SelftuneError
 from selftune.core.records import Record, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Sampling(Record):
@@ -110,7 +112,7 @@ class Sampler(Protocol):
         """Answer one prompt token by token; the last item is the usage."""
         ...
 
-    def embed(self, texts: Sequence[str]) -> tuple[np.ndarray, int]:
+    def embed(self, texts: Sequence[str]) -> "tuple[np.ndarray, int]":
         """Return unit vectors, shape (texts, width), float32, and the tokens that were read."""
         ...
 
