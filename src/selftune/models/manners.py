@@ -1,0 +1,122 @@
+"""The official client, made polite: one pace for all requests, and nothing sent that is not meant.
+
+The SDK takes organisation, project, admin key and headers for OpenAI from the environment whoever is
+asked, and again with each `with_options`. So what leaves is put right where it leaves: in a hook of
+the HTTP client, which all copies share.
+"""
+
+import asyncio
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from selftune.core.settings import read_variable
+
+if TYPE_CHECKING:
+    import httpx2
+    from openai import AsyncOpenAI
+
+    from selftune.models.profiles import Profile
+
+_TELLING_TO_WAIT = (429, 503)
+_LONGEST_WAIT_SECONDS = 120.0
+"""Longest wait that the SDK grants before a retry; beyond it, it gives up."""
+
+
+def open_politely(profile: "Profile", key: str, retries: int) -> "AsyncOpenAI":
+    """Return the official client for a profile."""
+    from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
+
+    pace = Turns(profile.requests_per_minute)
+    outgoing = _Outgoing(profile, key, pace)
+    given: dict[str, Any] = {
+        "api_key": key,
+        "base_url": profile.address,
+        "organization": profile.organization,
+        "project": profile.project,
+        "max_retries": retries,
+        "http_client": DefaultAsyncHttpxClient(
+            follow_redirects=False,
+            event_hooks={"request": [outgoing.send], "response": [outgoing.hear]},
+        ),
+    }
+    if profile.api_version is not None:
+        return AsyncAzureOpenAI(**given, api_version=profile.api_version)
+    return AsyncOpenAI(**given)
+
+
+class Turns:
+    """Requests one after the other, so many a minute, and none while the provider asks for quiet."""
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._gap = 60.0 / per_minute if per_minute else 0.0
+        self._next = self._quiet_until = 0.0
+
+    async def wait(self) -> None:
+        """Wait for a turn."""
+        at = max(time.monotonic(), self._next)
+        self._next = at + self._gap
+        while (until := max(at, self._quiet_until)) > (now := time.monotonic()):
+            await asyncio.sleep(until - now)
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing begin for this long."""
+        until = time.monotonic() + min(seconds, _LONGEST_WAIT_SECONDS)
+        self._quiet_until = max(self._quiet_until, until)
+
+
+class _Outgoing:
+    """What is done with each request and each answer."""
+
+    def __init__(self, profile: "Profile", key: str, turns: Turns) -> None:
+        self._key = key
+        self._is_azure = profile.api_version is not None
+        self._own = {
+            "openai-organization": profile.organization,
+            "openai-project": profile.project,
+        }
+        self._turns = turns
+        self._is_foreign = profile.kind != "openai"
+        self._ambient = _ambient_headers()
+
+    async def send(self, request: "httpx2.Request") -> None:
+        """Put the headers right, and wait for a turn."""
+        headers = request.headers
+        if self._is_foreign:
+            for name, value in self._ambient:
+                if headers.get(name) == value:
+                    del headers[name]
+            for name, own in self._own.items():
+                headers.pop(name, None)
+                if own is not None:
+                    headers[name] = own
+            headers.pop("authorization", None)
+            name = "api-key" if self._is_azure else "authorization"
+            headers[name] = self._key if self._is_azure else f"Bearer {self._key}"
+        await self._turns.wait()
+
+    async def hear(self, response: "httpx2.Response") -> None:
+        """Keep all quiet for as long as the answer asks."""
+        if response.status_code in _TELLING_TO_WAIT:
+            self._turns.pause(asked_seconds(response.headers))
+
+
+def asked_seconds(headers: Any) -> float:
+    """Return how long an answer asks to wait: `retry-after-ms`, else `retry-after`; 0 if not at all."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers.get(name)) / unit)
+        except (TypeError, ValueError):
+            continue
+    try:
+        when = parsedate_to_datetime(str(headers.get("retry-after")))
+    except ValueError:
+        return 0.0
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _ambient_headers() -> tuple[tuple[str, str], ...]:
+    """Return the headers that the SDK takes from the environment for all that it sends."""
+    lines = (read_variable("OPENAI_CUSTOM_HEADERS") or "").split("\n")
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs if name.strip())
