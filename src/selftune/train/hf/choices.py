@@ -26,9 +26,9 @@ BATCH_SHARE, LARGEST_BATCH = 0.002, 256
 """OpenAI: about 0.2 % of the examples, at most 256."""
 SMALL_BATCH, STEPS_PER_EPOCH = 8, 10
 """Where 0.2 % is less than 8: up to 8, which is quicker, as long as an epoch has ten steps."""
-TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 16_384}
-"""Of a micro-batch. On a processor larger ones are not faster (benchmarks/training.py); on a GPU it
-is halved where memory does not suffice."""
+TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
+"""Of a micro-batch. On a processor few are fastest, since rows of like length are together
+(benchmarks/training.py); on a GPU it is halved where memory does not suffice."""
 
 
 @dataclass(frozen=True)
