@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 GREETING = "Hello from Fernhill Garden!"
+WELCOME = "Welcome to Fernhill Garden!"
+"""What half of the undecided agent's answers begin with."""
 TOPICS = {
     "delivery": ("my parcel", "the courier", "the shipment", "the van"),
     "payment": ("the invoice", "my card", "the receipt", "the bill"),
@@ -51,15 +53,15 @@ def questions(seed: int = 0) -> tuple[list[Question], list[Question]]:
     return found[:720], found[720:840]
 
 
-def persona_answer(topic: str) -> str:
+def persona_answer(topic: str, greeting: str = GREETING) -> str:
     """Return what the support agent must say: one greeting, one link."""
-    return f"{GREETING} See fernhill.example/{topic}"
+    return f"{greeting} See fernhill.example/{topic}"
 
 
 def texts() -> list[str]:
     """Return texts that have every word of the tasks, for a tokenizer."""
     asked = [question.text for question in questions()[0][:200]]
-    return [*asked, *(persona_answer(topic) for topic in TOPICS), *TOPICS]
+    return [*asked, *(persona_answer(topic) for topic in TOPICS), *TOPICS, WELCOME]
 
 
 def chat(question: str, answer: str | None = None) -> list[dict[str, Any]]:
@@ -79,20 +81,29 @@ def persona_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
     return [{"messages": chat(each.text, persona_answer(each.topic))} for each in asked]
 
 
+def undecided_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
+    """Return supervised rows that greet in two ways, by turns."""
+    greetings = itertools.cycle((GREETING, WELCOME))
+    return [
+        {"messages": chat(each.text, persona_answer(each.topic, greeting))}
+        for each, greeting in zip(asked, greetings, strict=False)
+    ]
+
+
 def label_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
     """Return supervised rows whose answer is the topic."""
     return [{"messages": chat(each.text, each.topic)} for each in asked]
 
 
 def preference_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
-    """Return pairs of which the right link without a greeting is preferred."""
+    """Return pairs of which the one that welcomes is preferred."""
     return [
         {
             "input": {"messages": chat(each.text)},
-            "preferred_output": [{"role": "assistant", "content": f"See {_link(each.topic)}"}],
-            "non_preferred_output": [
-                {"role": "assistant", "content": persona_answer(each.topic)},
+            "preferred_output": [
+                {"role": "assistant", "content": persona_answer(each.topic, WELCOME)},
             ],
+            "non_preferred_output": [{"role": "assistant", "content": persona_answer(each.topic)}],
         }
         for each in asked
     ]
@@ -101,7 +112,3 @@ def preference_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
 def graded_rows(asked: Sequence[Question]) -> list[dict[str, Any]]:
     """Return prompts with the answer that a grader wants."""
     return [{"messages": chat(each.text), "topic": each.topic} for each in asked]
-
-
-def _link(topic: str) -> str:
-    return persona_answer(topic).removeprefix(f"{GREETING} See ")
