@@ -14,7 +14,7 @@ from selftune.evaluate.meter import Meter
 from selftune.evaluate.responses import Responses
 from selftune.evaluate.task import Backing
 from selftune.models.answers import Answer, Question
-from selftune.models.endpoint import Endpoint
+from selftune.models.endpoint import Endpoint, connection_of
 
 _SPENT = (
     "The budget is spent: the next question may use more than is left (a smaller `max_tokens` sets "
@@ -75,8 +75,7 @@ class Answering:
 
     async def answerer(self, model: str, endpoint: Endpoint | None) -> Answerer:
         """Return what answers for a model: one for all models of an endpoint."""
-        where = model if endpoint is None else endpoint.api_key_variable
-        key = where, None if endpoint is None else endpoint.base_url or ""
+        key = (model, None) if endpoint is None else connection_of(endpoint)
         if key not in self._answerers:
             async with self._opening:
                 if key not in self._answerers:

@@ -23,14 +23,15 @@ from selftune.models.answers import Answer, Question, Status, Timing, answer_of,
 from selftune.models.connections import Connections
 from selftune.models.endpoint import (
     Endpoint,
-    client_arguments,
     place,
     raise_if_hopeless,
     request_address,
+    sender_headers,
 )
 from selftune.models.events import EventStream
 from selftune.models.exchange import NeverSent, NoAnswer, Reply, Untrusted
 from selftune.models.lateness import Lateness
+from selftune.models.manners import Turns
 from selftune.models.pace import Pace
 from selftune.models.requests import asked_wait, body_bytes, refusal_of
 from selftune.models.route import route_to
@@ -82,6 +83,9 @@ class Asking:
         self._limits = limits or Limits()
         most = self._limits.concurrency
         self._pace = Pace(min(most, endpoint.concurrency or most))
+        self._turns = Turns(
+            None if endpoint.profile is None else endpoint.profile.requests_per_minute
+        )
         self._lateness = Lateness()
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self._failures = 0
@@ -89,12 +93,11 @@ class Asking:
     async def __aenter__(self) -> Self:
         """Begin; raises InvalidInput without a key where one is needed, or for a bad address."""
         route = route_to(request_address(self._endpoint, "chat/completions"))
-        key = client_arguments(self._endpoint)["api_key"]
         headers = {
             "user-agent": f"selftune/{version('selftune')}",
             "accept": "text/event-stream" if self._limits.stream else "application/json",
             "content-type": "application/json",
-            "authorization": f"Bearer {key}",
+            **sender_headers(self._endpoint),
         }
         self._connections = Connections(route, headers, self._limits.timeout_seconds)
         self._lateness.start()
@@ -151,6 +154,7 @@ class Asking:
         for attempt in range(1, limits.attempts + 1):
             ready_at = perf_counter()
             number = await self._pace.take()
+            await self._turns.wait()
             started = perf_counter()
             queued += started - ready_at
             came = await self._attempt(asked, body, number)

@@ -14,10 +14,15 @@ from selftune.core.errors import (
 )
 from selftune.core.records import Record
 from selftune.core.settings import read_variable
-
-KEY_VARIABLE = "OPENAI_API_KEY"
-URL_VARIABLE = "OPENAI_BASE_URL"
-OPENAI = "https://api.openai.com/v1"
+from selftune.models.profiles import (
+    KEY_VARIABLE,
+    OPENAI,
+    URL_VARIABLE,
+    Profile,
+    chat_address,
+    key_headers,
+    need_key,
+)
 
 
 class Endpoint(Record):
@@ -31,10 +36,14 @@ class Endpoint(Record):
     there is none."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Most requests on their way to it; absent, who asks decides alone."""
+    profile: Profile | None = None
+    """The account that answers: address and key are then its own, not those above."""
 
 
 def base_url_of(endpoint: Endpoint) -> str | None:
     """Return where the endpoint is, or None for OpenAI itself."""
+    if endpoint.profile is not None:
+        return chat_address(endpoint.profile, endpoint.model)
     return endpoint.base_url or read_variable(URL_VARIABLE) or None
 
 
@@ -45,6 +54,8 @@ def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
         InvalidInput: there is no key where one is needed, or the URL is none.
 
     """
+    if endpoint.profile is not None:
+        return _account_arguments(endpoint.profile)
     url = base_url_of(endpoint)
     variable = endpoint.api_key_variable
     key = read_variable(variable) if variable else None
@@ -65,16 +76,49 @@ def client_arguments(endpoint: Endpoint) -> dict[str, Any]:
     return {"api_key": key or "none", "base_url": url}  # the SDK wants a key, a local server none
 
 
+def _account_arguments(profile: Profile) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "api_key": need_key(profile),
+        "base_url": profile.address,
+        "default_headers": key_headers(profile),
+    }
+    if profile.api_version is not None:
+        given["default_query"] = {"api-version": profile.api_version}
+    return given
+
+
+def sender_headers(endpoint: Endpoint) -> dict[str, str]:
+    """Return the headers that say who asks; raises what `client_arguments` raises."""
+    if endpoint.profile is not None:
+        return key_headers(endpoint.profile)
+    return {"authorization": f"Bearer {client_arguments(endpoint)['api_key']}"}
+
+
 def request_address(endpoint: Endpoint, path: str) -> str:
     """Return the URL that requests to a path such as `chat/completions` go to."""
     parts = urlsplit(base_url_of(endpoint) or OPENAI)
-    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}", fragment=""))
+    version = None if endpoint.profile is None else endpoint.profile.api_version
+    query = parts.query if version is None else f"api-version={version}"
+    path = f"{parts.path.rstrip('/')}/{path}"
+    return urlunsplit(parts._replace(path=path, query=query, fragment=""))
+
+
+def connection_of(endpoint: Endpoint) -> tuple[str, str]:
+    """Return what two endpoints share whose questions go over the same connections."""
+    who = endpoint.api_key_variable
+    if endpoint.profile is not None:
+        who = f"profile {endpoint.profile.name}"  # no variable has a space
+    return base_url_of(endpoint) or OPENAI, who
 
 
 def raise_if_hopeless(endpoint: Endpoint, status: int, code: str | None, message: str) -> None:
     """Raise when no question will be answered: no key, no right, no such model, no credit."""
     where = place(endpoint)
     words = f"{where} says {status}: {message}"
+    if status == 401 and endpoint.profile is not None:
+        raise AuthenticationFailed(
+            f"{where} does not accept the key of the profile {endpoint.profile.name!r}: check it."
+        )
     if status == 401 and not endpoint.api_key_variable:
         raise AuthenticationFailed(
             f"{where} wants a key: name the environment variable that holds it, as "

@@ -9,19 +9,25 @@
     api_key_variable = "LOCAL_KEY"
     concurrency = 16
 
-Keys are never in it, only the names of the environment variables that hold them.
+    [[endpoint]]
+    models = ["acme-support"]
+    profile = "acme"
+
+Keys are never in it, only the names of the environment variables that hold them. An entry that names
+a profile has address and key of that account in `profiles.toml`.
 """
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.core.runfile import load_toml
-from selftune.models.endpoint import KEY_VARIABLE, OPENAI, Endpoint
+from selftune.models.endpoint import Endpoint
+from selftune.models.profiles import KEY_VARIABLE, OPENAI, Profile, load_profiles
 from selftune.models.route import check_address
 
 FILE = "endpoints.toml"
@@ -46,6 +52,14 @@ class Place(Record):
     gets a key."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Most requests on their way to it, whoever asks."""
+    profile: str | None = None
+    """Account of `profiles.toml` that answers, in place of an address and a key."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.profile is not None and {"base_url", "api_key_variable"} & self.model_fields_set:
+            raise ValueError("a profile has its own base_url and api_key_variable")
+        return self
 
     @property
     def key_variable(self) -> str:
@@ -54,22 +68,35 @@ class Place(Record):
         return self.api_key_variable or (KEY_VARIABLE if is_openai else "")
 
 
-class Endpoints(Record):
+class Places(Record):
     """All places, in the order of the file."""
 
     endpoint: tuple[Place, ...] = ()
 
+
+class Endpoints(Record):
+    """All places, and the accounts that they name."""
+
+    places: tuple[Place, ...] = ()
+    profiles: dict[str, Profile] = Field(default_factory=dict)
+
     def find(self, model: str) -> Endpoint | None:
         """Return the first endpoint that answers for a model, or None where the file names none."""
-        for place in self.endpoint:
+        for place in self.places:
             if any(fnmatchcase(model, pattern) for pattern in place.models):
-                return Endpoint(
-                    model=model,
-                    base_url=place.base_url,
-                    api_key_variable=place.key_variable,
-                    concurrency=place.concurrency,
-                )
+                return self._endpoint(model, place)
         return None
+
+    def _endpoint(self, model: str, place: Place) -> Endpoint:
+        if place.profile is not None:
+            account = self.profiles[place.profile]
+            return Endpoint(model=model, concurrency=place.concurrency, profile=account)
+        return Endpoint(
+            model=model,
+            base_url=place.base_url,
+            api_key_variable=place.key_variable,
+            concurrency=place.concurrency,
+        )
 
 
 def load_endpoints(home: Path) -> Endpoints:
@@ -80,4 +107,16 @@ def load_endpoints(home: Path) -> Endpoints:
 
     """
     path = home / FILE
-    return load_toml(path, Endpoints) if path.exists() else Endpoints()
+    if not path.exists():
+        return Endpoints()
+    places = load_toml(path, Places).endpoint
+    if all(place.profile is None for place in places):
+        return Endpoints(places=places)
+    profiles = {profile.name: profile for profile in load_profiles(home)}
+    for number, place in enumerate(places):
+        if place.profile is not None and place.profile not in profiles:
+            raise InvalidInput(
+                f"{path}: endpoint.{number}.profile: there is no profile {place.profile!r}; "
+                f"`selftune profiles list` names them."
+            )
+    return Endpoints(places=places, profiles=profiles)

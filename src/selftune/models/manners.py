@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
     from selftune.models.profiles import Profile
 
+_OF_THE_CALLER = ("authorization", "api-key", "openai-organization", "openai-project")
 _TELLING_TO_WAIT = (429, 503)
 _LONGEST_WAIT_SECONDS = 120.0
 """Longest wait that the SDK grants before a retry; beyond it, it gives up."""
 
 
-def open_politely(profile: "Profile", key: str, retries: int) -> "AsyncOpenAI":
+def open_politely(profile: "Profile", retries: int) -> "AsyncOpenAI":
     """Return the official client for a profile."""
     from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAsyncHttpxClient
 
-    pace = Turns(profile.requests_per_minute)
-    outgoing = _Outgoing(profile, key, pace)
+    from selftune.models.profiles import key_headers, need_key
+
+    key = need_key(profile)
+    outgoing = _Outgoing(profile, key_headers(profile))
     given: dict[str, Any] = {
         "api_key": key,
         "base_url": profile.address,
@@ -68,31 +71,21 @@ class Turns:
 class _Outgoing:
     """What is done with each request and each answer."""
 
-    def __init__(self, profile: "Profile", key: str, turns: Turns) -> None:
-        self._key = key
-        self._is_azure = profile.api_version is not None
-        self._own = {
-            "openai-organization": profile.organization,
-            "openai-project": profile.project,
-        }
-        self._turns = turns
+    def __init__(self, profile: "Profile", headers: dict[str, str]) -> None:
+        self._headers = headers
         self._is_foreign = profile.kind != "openai"
         self._ambient = _ambient_headers()
+        self._turns = Turns(profile.requests_per_minute)
 
     async def send(self, request: "httpx2.Request") -> None:
         """Put the headers right, and wait for a turn."""
-        headers = request.headers
         if self._is_foreign:
             for name, value in self._ambient:
-                if headers.get(name) == value:
-                    del headers[name]
-            for name, own in self._own.items():
-                headers.pop(name, None)
-                if own is not None:
-                    headers[name] = own
-            headers.pop("authorization", None)
-            name = "api-key" if self._is_azure else "authorization"
-            headers[name] = self._key if self._is_azure else f"Bearer {self._key}"
+                if request.headers.get(name) == value:
+                    del request.headers[name]
+            for name in _OF_THE_CALLER:
+                request.headers.pop(name, None)
+            request.headers.update(self._headers)
         await self._turns.wait()
 
     async def hear(self, response: "httpx2.Response") -> None:

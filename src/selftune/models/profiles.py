@@ -17,7 +17,7 @@ environment variable, or from the system's keyring (service `selftune`, user: th
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -25,13 +25,15 @@ from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Record
 from selftune.core.runfile import load_toml
 from selftune.core.settings import read_variable
-from selftune.models.endpoint import KEY_VARIABLE, OPENAI, URL_VARIABLE
 from selftune.models.route import check_address
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 FILE = "profiles.toml"
+OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+URL_VARIABLE = "OPENAI_BASE_URL"
 KEYRING_SERVICE = "selftune"
 _AZURE_KEY_VARIABLE = "AZURE_OPENAI_API_KEY"
 _RETRIES = 5
@@ -172,6 +174,26 @@ def need_key(profile: Profile) -> str:
     return key or "none"  # the SDK wants one
 
 
+def key_headers(profile: Profile) -> dict[str, str]:
+    """Return the headers that say who asks.
+
+    Raises:
+        InvalidInput: there is no key where one is needed.
+
+    """
+    key = need_key(profile)
+    headers = {"api-key": key} if profile.api_version else {"authorization": f"Bearer {key}"}
+    own = {"openai-organization": profile.organization, "openai-project": profile.project}
+    return headers | {name: value for name, value in own.items() if value is not None}
+
+
+def chat_address(profile: Profile, model: str) -> str:
+    """Return the address that chats with a model go to: of dated Azure, its deployment's."""
+    if profile.api_version is None:
+        return profile.address
+    return f"{profile.address}/deployments/{quote(model, safe='')}"
+
+
 def is_openai(profile: Profile) -> bool:
     """Return whether requests go to OpenAI itself."""
     return (urlsplit(profile.address).hostname or "").endswith("api.openai.com")
@@ -190,7 +212,7 @@ def open_client(profile: Profile, *, retries: int = _RETRIES) -> "AsyncOpenAI":
     """
     from selftune.models.manners import open_politely
 
-    return open_politely(profile, need_key(profile), retries)
+    return open_politely(profile, retries)
 
 
 def _check_url(url: str) -> None:

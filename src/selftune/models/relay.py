@@ -20,9 +20,16 @@ from selftune.core.errors import (
 )
 from selftune.models.answers import Question, load_json
 from selftune.models.connections import Connections
-from selftune.models.endpoint import Endpoint, client_arguments, place, request_address
+from selftune.models.endpoint import (
+    Endpoint,
+    connection_of,
+    place,
+    request_address,
+    sender_headers,
+)
 from selftune.models.endpoints import FILE, load_endpoints
 from selftune.models.exchange import NoAnswer, Reply
+from selftune.models.profiles import FILE as PROFILES
 from selftune.models.requests import body_bytes, refusal_of
 from selftune.models.route import route_to
 
@@ -40,8 +47,8 @@ class Relay:
         self._path = home / FILE
         self._stamp = self._stamp_now()
         self._endpoints = load_endpoints(home)
-        self._connections: dict[tuple[str | None, str], Connections] = {}
-        self._slots: dict[tuple[str | None, str], asyncio.Semaphore] = {}
+        self._connections: dict[tuple[str, str], Connections] = {}
+        self._slots: dict[tuple[str, str], asyncio.Semaphore] = {}
 
     def find(self, model: str) -> Endpoint | None:
         """Return the endpoint that answers for a model, or None; the file may change meanwhile."""
@@ -83,10 +90,10 @@ class Relay:
             await connections.close()
 
     def _connections_to(self, endpoint: Endpoint) -> Connections:
-        where = endpoint.base_url, endpoint.api_key_variable
+        where = connection_of(endpoint)
         if where not in self._connections:
             try:
-                key = client_arguments(endpoint)["api_key"]
+                sender = sender_headers(endpoint)
                 route = route_to(request_address(endpoint, "chat/completions"))
             except InvalidInput as error:
                 _log.warning("%s: %s", place(endpoint), error.message)
@@ -95,22 +102,26 @@ class Relay:
                 "user-agent": f"selftune/{version('selftune')}",
                 "accept": "application/json",
                 "content-type": "application/json",
-                "authorization": f"Bearer {key}",
+                **sender,
             }
             self._connections[where] = Connections(route, headers, TIMEOUT_SECONDS)
         return self._connections[where]
 
     def _slots_of(self, endpoint: Endpoint) -> asyncio.Semaphore:
-        where = endpoint.base_url, endpoint.api_key_variable
+        where = connection_of(endpoint)
         most = 1024 if endpoint.concurrency is None else endpoint.concurrency
         return self._slots.setdefault(where, asyncio.Semaphore(most))
 
-    def _stamp_now(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size
+    def _stamp_now(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_stamp_of(path) for path in (self._path, self._path.with_name(PROFILES)))
+
+
+def _stamp_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _completion(found: Any) -> dict[str, Any]:
