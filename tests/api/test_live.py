@@ -24,6 +24,7 @@ LOOK: dict[str, Any] = {
 }
 ASK_LOOK = HELLO | {"messages": [{"role": "user", "content": "please look"}], "tools": [LOOK]}
 OLD_LOOK = HELLO | {"messages": ASK_LOOK["messages"], "functions": [LOOK["function"]]}
+NAMED = {"type": "function", "function": {"name": "look"}}
 RESPONSE_LOOK = {"type": "function", **LOOK["function"], "strict": False}
 ARGUMENTS = '{"place": "here"}'
 
@@ -235,14 +236,11 @@ def test_a_stream_tells_calls_with_their_names_and_places(play: Play, is_paralle
         ("none", "stop"),
         ("auto", "stop"),
         ("required", "tool_calls"),
-        ({"type": "function", "function": {"name": "look"}}, "tool_calls"),
+        (NAMED, "stop"),
         (
             {
                 "type": "allowed_tools",
-                "allowed_tools": {
-                    "mode": "required",
-                    "tools": [{"type": "function", "function": {"name": "look"}}],
-                },
+                "allowed_tools": {"mode": "required", "tools": [NAMED]},
             },
             "tool_calls",
         ),
@@ -255,6 +253,11 @@ def test_the_choice_of_tools_is_kept_to(play: Play, choice: Any, reason: str) ->
             **HELLO, tools=[LOOK], tool_choice=choice
         )
         assert found.choices[0].finish_reason == reason
+        assert bool(found.choices[0].message.tool_calls) == (choice not in ("none", "auto"))
+        stream = await asked.client.chat.completions.create(
+            **HELLO, tools=[LOOK], tool_choice=choice, stream=True
+        )
+        assert [chunk async for chunk in stream][-1].choices[0].finish_reason == reason
 
     play(scene)
 
@@ -273,7 +276,7 @@ def test_functions_in_the_old_words_are_called_in_the_old_words(play: Play) -> N
         chunks = [chunk async for chunk in stream]
         told = [each for chunk in chunks if (each := chunk.choices[0].delta.function_call)]
         assert [each.name for each in told] == ["look"]
-        assert chunks[-1].choices[0].finish_reason == "function_call"
+        assert chunks[-1].choices[0].finish_reason == "stop"
         said = [*OLD_LOOK["messages"], choice.message.to_dict()]
         said.append({"role": "function", "name": "look", "content": "seen"})
         assert (await chats.create(**OLD_LOOK | {"messages": said})).choices

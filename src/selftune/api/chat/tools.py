@@ -88,6 +88,14 @@ class FormFields(BaseModel):
         """Whether tools are told of in the old words, `functions` and `function_call`."""
         return bool(self.functions) and not self.tools
 
+    @property
+    def names_function(self) -> bool:
+        """Whether one function is named that must be called."""
+        if self.has_functions:
+            return isinstance(self.function_call, dict)
+        chosen = self.tool_choice
+        return isinstance(chosen, dict) and chosen.get("type") == "function"
+
     def form(self) -> dict[str, Any]:
         """Return the fields of a request to the serving process.
 

@@ -164,9 +164,15 @@ class Told:
         return told | {"usage": None} if self._wanted.with_usage else told
 
     def reason(self, reason: str) -> str:
-        """Return why an answer ended, in the words of who asked."""
-        is_old = reason == "tool_calls" and self._wanted.has_functions
-        return "function_call" if is_old else reason
+        """Return why an answer ended, in the words of who asked.
+
+        Who names the function that must be called is told `stop`, as OpenAI does.
+        """
+        if reason != "tool_calls":
+            return reason
+        if self._wanted.names_function:
+            return "stop"
+        return "function_call" if self._wanted.has_functions else reason
 
     def logprobs(self, tokens: list[WireToken]) -> dict[str, Any] | None:
         """Return how likely tokens were, where that is wanted."""
