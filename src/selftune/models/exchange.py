@@ -68,19 +68,31 @@ class Owner(Protocol):
         """Wake up who waits for a reply."""
 
 
-class Connection(asyncio.Protocol):
-    """One connection; between `send` and the end of the answer it is in use."""
+class Line(asyncio.Protocol):
+    """A connection as a pool sees it."""
 
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
+    def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.Future[Reply] | None = None
-        self._is_writing = False
 
     @property
     def is_usable(self) -> bool:
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
+
+    def abort(self) -> None:
+        """Close without waiting for anything."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Connection(Line):
+    """One connection; between `send` and the end of the answer it is in use."""
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__()
+        self._owner = owner
+        self._waiting: asyncio.Future[Reply] | None = None
+        self._is_writing = False
 
     def send(
         self, request: bytes, timeout_seconds: float, on_piece: OnPiece | None
@@ -100,11 +112,6 @@ class Connection(asyncio.Protocol):
         if not self._is_writing:
             self._sent = perf_counter()
         return self._waiting
-
-    def abort(self) -> None:
-        """Close without waiting for anything."""
-        if self._transport is not None:
-            self._transport.abort()
 
     # asyncio's side
 
