@@ -32,6 +32,7 @@ NOUNS = (
     Noun("plan", "selftune.cli.plan:app", "Plan a training: how much data, which settings."),
     Noun("jobs", "selftune.cli.jobs:app", "Fine-tuning jobs."),
     Noun("files", "selftune.cli.files:app", "Files."),
+    Noun("rescue", "selftune.cli.rescue:app", "Leave a provider with everything."),
     Noun("models", "selftune.cli.models:app", "Models."),
     Noun("keys", "selftune.cli.access:keys", "API keys."),
     Noun("webhooks", "selftune.cli.access:webhooks", "Where events are sent."),

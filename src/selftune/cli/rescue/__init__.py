@@ -1,0 +1,10 @@
+"""`selftune rescue`: leave a provider with everything, and prove that nothing got worse."""
+
+import typer
+
+from selftune.cli.rescue.archive import archive
+from selftune.cli.rescue.verify import verify
+
+app = typer.Typer(help="Leave a provider with everything.", no_args_is_help=True)
+app.command()(archive)
+app.command()(verify)

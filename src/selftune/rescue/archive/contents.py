@@ -1,0 +1,115 @@
+"""Contents of files: those that lists have, and those that only something else names."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from selftune.core.errors import Unavailable
+from selftune.rescue.archive.format import Entry, Kind, State
+from selftune.rescue.archive.lists import NOT_READ, Lists, each_of
+from selftune.rescue.archive.source import Broken, Object, Refused, path_of
+from selftune.rescue.archive.writer import disk_full
+
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.2
+_RESULTS = "fine-tune-results"
+_FIRST = (_RESULTS, "fine-tune", "evals", "batch", "batch_output")
+"""Purposes of files whose contents come before those of others."""
+
+
+class Contents:
+    """Fetches what files hold."""
+
+    def __init__(self, lists: Lists) -> None:
+        self._lists = lists
+        self.bytes = 0
+        """That were fetched."""
+
+    async def fetch(self) -> None:
+        """Fetch what is not here, of listed files and then of those that are only named."""
+        await self._waiting()
+        await each_of(self._named_files(), self._named_file)
+        await self._waiting()
+
+    def _named_files(self) -> Iterator[str]:
+        """Yield the files that something names and no list has, or that could not be asked for."""
+        known, seen = self._lists.known, set[str]()
+        for kind, names_of in _NAMING:
+            for entry in known.list(kind):
+                seen.update(names_of(entry.object or {}))
+        for name in sorted(seen):
+            found = known.get("file", name)
+            if found is None or (found.object is None and found.state == "failed"):
+                yield name
+
+    async def _named_file(self, name: str) -> None:
+        await self._lists.retrieve(
+            "file", name, path_of("files", name), state="failed", reason=NOT_READ
+        )
+
+    async def _waiting(self) -> None:
+        """Fetch the contents that are not here, those first that cannot be had elsewhere."""
+        waiting = [each for each in self._lists.unsettled("file") if each.object is not None]
+        waiting.sort(key=lambda each: _rank(each.object))
+        await each_of(waiting, self._content)
+        await asyncio.to_thread(self._lists.writer.sync, "file")
+
+    async def _content(self, entry: Entry) -> None:
+        problem = ""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._fetch(entry)
+                return
+            except Broken as error:
+                problem = f"its content broke off: {error}"
+                await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+            except Refused as refused:
+                # A purpose whose files nobody may read is refused as a bad request.
+                state: State = "forbidden" if refused.status == 400 else refused.state
+                self._lists.put(entry, state=state, reason=f"its content: {refused.reason}")
+                return
+        self._lists.put(entry, state="failed", reason=problem)
+
+    async def _fetch(self, entry: Entry) -> None:
+        try:
+            with self._lists.writer.blobs.writer() as writer:
+                await self._lists.asking.content(entry.id, writer.write)
+                blob = await asyncio.to_thread(writer.commit)
+        except Unavailable as error:
+            raise disk_full(self._lists.writer.folder) from error
+        said = entry.object.get("bytes")
+        is_odd = said != blob.bytes and entry.object.get("purpose") != _RESULTS
+        reason = f"the source says {said} bytes, and gave {blob.bytes}" if is_odd else None
+        self.bytes += blob.bytes
+        self._lists.put(entry, state="kept", reason=reason, blob=blob.sha256)
+        self._lists.say()
+
+
+def _rank(file: Object) -> int:
+    purpose = file.get("purpose")
+    return _FIRST.index(purpose) if purpose in _FIRST else len(_FIRST)
+
+
+def _files_of_job(job: Object) -> list[str]:
+    results = job.get("result_files")
+    found = [job.get("training_file"), job.get("validation_file")]
+    found += results if isinstance(results, list) else []
+    return [name for name in found if isinstance(name, str) and name]
+
+
+def _files_of_run(run: Object) -> list[str]:
+    data = run.get("data_source")
+    source = data.get("source") if isinstance(data, dict) else None
+    name = source.get("id") if isinstance(source, dict) else None
+    return [name] if isinstance(name, str) and name else []
+
+
+def _files_of_batch(batch: Object) -> list[str]:
+    names = (batch.get(f"{word}_file_id") for word in ("input", "output", "error"))
+    return [name for name in names if isinstance(name, str) and name]
+
+
+_NAMING: tuple[tuple[Kind, Callable[[Object], list[str]]], ...] = (
+    ("job", _files_of_job),
+    ("eval_run", _files_of_run),
+    ("batch", _files_of_batch),
+)

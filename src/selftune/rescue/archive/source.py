@@ -1,0 +1,160 @@
+"""Ask an account at a provider: lists to their ends, single objects, contents of files.
+
+The official client sends and repeats; what comes back is kept as it came, not as the client
+understands it. What the provider refuses becomes a `Refused` that says what kind of no it was.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from selftune.core.errors import AuthenticationFailed
+from selftune.rescue.archive.format import State
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+CHUNK_BYTES = 1 << 20
+_GONE = (404, 405, 410, 501)
+"""Not there, or not there any more; with 405 and 501 some servers say that a list is not theirs."""
+_ATTEMPTS = 5
+"""For a content that breaks off, and for an answer that is not JSON."""
+_PAUSE_SECONDS = 0.2
+_LONGEST_REASON = 500
+Object = dict[str, Any]
+
+
+class Refused(Exception):
+    """The provider gave no answer that could be kept; it never leaves this package."""
+
+    def __init__(self, state: State, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.state, self.reason, self.status = state, reason[:_LONGEST_REASON], status
+
+
+class Asking:
+    """Asks through the official client, a few things at a time."""
+
+    def __init__(self, client: "AsyncOpenAI", *, at_once: int = 8) -> None:
+        self._client = client
+        self._turn = asyncio.Semaphore(at_once)
+
+    async def one(self, path: str, **query: str | int | None) -> Object:
+        """Return the object at a path.
+
+        Raises:
+            Refused: there is none for us.
+            AuthenticationFailed: the key is not accepted.
+
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        for attempt in range(1, _ATTEMPTS + 1):
+            async with self._turn, _answers():
+                body = await self._client.get(path, cast_to=bytes, options={"params": given})
+            found = _parsed(body)
+            if found is not None:
+                return found
+            if attempt < _ATTEMPTS:
+                await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+        raise Refused("failed", f"{path} does not answer with a JSON object")
+
+    async def pages(
+        self, path: str, *, limit: int = 100, after: str | None = None, **query: str
+    ) -> AsyncIterator[list[Object]]:
+        """Yield the pages of a list, from after a cursor to its end. Raises what `one` raises."""
+        most: int | None = limit
+        seen = {after}
+        while True:
+            try:
+                page = await self.one(path, limit=most, after=after, **query)
+            except Refused as refused:
+                if refused.status != 400 or most is None:
+                    raise
+                most = None  # it may not like so long a page
+                continue
+            data = page.get("data")
+            if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
+                raise Refused("failed", f"{path} does not answer with a list")
+            yield data
+            if not data or not page.get("has_more"):
+                return
+            after = str(data[-1].get("id"))
+            if after in seen:
+                raise Refused("failed", f"{path} says that more follows and gives the same again")
+            seen.add(after)
+
+    async def content(self, file_id: str, take: Callable[[bytes], None]) -> None:
+        """Hand the content of a file on, piece by piece. Raises what `one` raises.
+
+        Raises:
+            Broken: it broke off; what was handed on is not all.
+
+        """
+        async with self._turn, _answers(breaks=True):
+            reading = self._client.files.with_streaming_response.content(file_id)
+            async with reading as response:
+                async for chunk in response.iter_bytes(CHUNK_BYTES):
+                    take(chunk)
+
+
+class Broken(Exception):
+    """A content broke off: ask again, from the start."""
+
+
+def path_of(*parts: str) -> str:
+    """Return a path of ids: they are somebody else's text."""
+    return "".join("/" + quote(part, safe=":") for part in parts)
+
+
+@asynccontextmanager
+async def _answers(*, breaks: bool = False) -> AsyncIterator[None]:
+    """Turn the client's errors into ours."""
+    import openai
+
+    transport: type[Exception] = import_module(_http_library()).TransportError
+    try:
+        yield
+    except openai.AuthenticationError as error:
+        raise AuthenticationFailed(
+            f"The provider does not accept the key: {_said(error)}",
+            code="invalid_api_key",
+        ) from error
+    except openai.APIStatusError as error:
+        status = error.status_code
+        state: State = "failed"
+        if status in _GONE:
+            state = "deleted"
+        elif status == 403:
+            state = "forbidden"
+        raise Refused(state, f"{status}: {_said(error)}", status) from error
+    except openai.APIConnectionError as error:
+        raise Refused("failed", f"no answer: {error.__cause__ or error.message}") from error
+    except transport as error:
+        if breaks:
+            raise Broken(str(error)) from error
+        raise Refused("failed", f"no answer: {error}") from error
+
+
+def _said(error: "APIStatusError") -> str:
+    """Return what the provider says, without the client's words around it."""
+    body = error.body
+    message = body.get("message") if isinstance(body, dict) else None
+    return str(message or error.message)[:_LONGEST_REASON]
+
+
+def _http_library() -> str:
+    """Return what the client sends with: it has changed between its versions."""
+    return "httpx2" if find_spec("httpx2") else "httpx"
+
+
+def _parsed(body: bytes) -> Object | None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
