@@ -23,9 +23,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig, logging
 
 from selftune.core.records import Hyperparameters, TrainOptions
+from selftune.models.memory import TOKENS_AT_ONCE
 from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics, TrainRequest
 from selftune.train.hf.adapters import find_start, linear_layers, load_trainee
-from selftune.train.hf.choices import TOKENS_AT_ONCE
 from selftune.train.hf.learner import Learner, Limit
 from selftune.train.hf.loop import Schedule, train
 from selftune.train.hf.objective import Example, Tokens

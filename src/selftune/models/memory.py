@@ -1,7 +1,8 @@
 """How much memory a training takes, by what has to lie in it.
 
-Weights, gradients and optimiser are exact; activations follow Korthikanti and others 2022
-(https://arxiv.org/abs/2205.05198). An estimate: peaks differ by model and by kernel.
+Weights, gradients and optimiser are exact; activations are counted as Korthikanti and others 2022 do
+(https://arxiv.org/abs/2205.05198), with factors as measured. An estimate: peaks differ by model and
+by kernel.
 """
 
 import json
@@ -22,11 +23,18 @@ _LARGEST_HEADER = 100 * 1024**2
 """As safetensors' own reader has it."""
 _RESERVE_BYTES = 0.8e9
 """What torch and its kernels take for themselves."""
-_LAYER_FACTOR = 34
-"""Bytes of activations in 16 bits by token, layer and width (equation 2 there, without dropout and
-with attention that keeps no matrix)."""
+_OF_WIDTH, _OF_INNER = 36, 4
+"""Activations that a layer keeps of a token: bytes by its width, norms being float32 whatever the
+rest is, and numbers by the width inside its feed-forward block. Counted from what autograd keeps of
+layers as transformers writes Llama's, without a matrix of attention: 26 to 27 by width with PEFT's
+adapters and 36 where every weight learns; 4 inside for both."""
 _LOGIT_BYTES = 4 + 4
 """Of one entry of the vocabulary for one token in the loss: float32, and its gradient."""
+RANK = 32
+"""Of adapters where nobody asks for another: "LoRA Without Regret", Thinking Machines 2025."""
+TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
+"""Of a micro-batch. On a processor few are fastest, since rows of like length are together
+(benchmarks/training.py); on a GPU it is halved where memory does not suffice."""
 _MOST_LOGITS = 1 << 26
 """The training computes no more of them at once (`train/hf/forward.py`)."""
 
@@ -113,7 +121,7 @@ def footprint(
     adapter: Adapter,
     *,
     tokens: int,
-    rank: int = 32,
+    rank: int = RANK,
     bytes_of_number: Literal[2, 4] = 2,
 ) -> Footprint:
     """Return what training takes with so many tokens in the model at once.
@@ -127,7 +135,8 @@ def footprint(
     weights = round(shape.parameters * held) + (4 * trained if adapter != "full" else 0)
     if adapter == "full" and bytes_of_number == 2:
         weights += 4 * trained
-    by_layers = tokens * shape.layers * shape.width * _LAYER_FACTOR * bytes_of_number / 2
+    of_layer = _OF_WIDTH * shape.width + _OF_INNER * bytes_of_number * shape.inner
+    by_layers = tokens * shape.layers * of_layer
     logits = min(tokens * shape.vocabulary, _MOST_LOGITS) * (_LOGIT_BYTES + bytes_of_number)
     return Footprint(
         weights=weights,

@@ -23,6 +23,7 @@ from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train.engines import WITHOUT_DEVICES
 from selftune.train.methods import check_method
+from selftune.train.room import device_memory
 from selftune.train.tracker import check_integrations
 
 KIND = "fine_tuning"
@@ -61,6 +62,8 @@ def create_finetuning_job(
 
     """
     spec = _spec(store, identity, request)
+    root = root_of(store, identity.project_id, spec.base)
+    devices = 0 if spec.engine in WITHOUT_DEVICES else spec.options.devices
     job = Job(
         id=store.ids.new("ftjob-"),
         project_id=identity.project_id,
@@ -70,10 +73,11 @@ def create_finetuning_job(
         spec=spec.model_dump(mode="json"),
         state={
             "fine_tuned_model": _model_name(store, identity, spec),
-            "root": root_of(store, identity.project_id, spec.base),
+            "root": root,
         },
         metadata=request.metadata,
-        devices=0 if spec.engine in WITHOUT_DEVICES else spec.options.devices,
+        devices=devices,
+        device_memory=_memory(store, identity, spec, root) if devices else None,
         created_at=store.now(),
     )
     first = (
@@ -143,6 +147,7 @@ def _spec(store: Store, identity: Identity, request: FinetuneRequest) -> TrainSp
 def _resolve(store: Store, identity: Identity, name: str) -> tuple[str, str, str]:
     """Return the name to echo, the model to start from and the engine that trains it."""
     known = catalog_of(store.settings)
+    name = known.answering(name)
     if not name.startswith("ft:"):
         base = known.trainable(name)
         return known.snapshot(name), base.id, base.engine
@@ -171,6 +176,12 @@ def _check_file(store: Store, identity: Identity, file_id: str, param: str) -> N
             code="invalid_file_purpose",
             param=param,
         )
+
+
+def _memory(store: Store, identity: Identity, spec: TrainSpec, root: str) -> int | None:
+    files = tuple(name for name in (spec.training_file, spec.validation_file) if name is not None)
+    base = catalog_of(store.settings).find(root)
+    return device_memory(store, identity.project_id, spec, base, files=files)
 
 
 def _model_name(store: Store, identity: Identity, spec: TrainSpec) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from selftune.core.errors import JobFailed
 from selftune.core.records import Method
+from selftune.models.memory import RANK, TOKENS_AT_ONCE
 from selftune.train.engine import Resolved, TrainRequest
 from selftune.train.hf.adapters import Kind, Start, adapter_settings
 
@@ -16,8 +17,8 @@ LORA_RATE = 10.0
 whatever the rank, as long as the scale is alpha / rank."""
 HIDDEN, LLAMA_EXPONENT, OTHER_EXPONENT = 2000, 0.781, 0.0775
 """The same source: rates fall with the width of the model, of Llama's much faster than of Qwen's."""
-RANK, ALPHA = 32, 32.0
-""""LoRA Without Regret": alpha 32 for every rank; rank 32 is its service's default."""
+ALPHA = 32.0
+"""The same source: alpha 32 for every rank; rank 32 is its service's default."""
 BETA = 0.1
 """Rafailov et al. 2023 (DPO), appendix B; TRL's default too."""
 TARGET_EPOCHS, LEAST_SHOWN, MOST_SHOWN, MOST_EPOCHS = 3, 100, 25_000, 25
@@ -26,9 +27,6 @@ BATCH_SHARE, LARGEST_BATCH = 0.002, 256
 """OpenAI: about 0.2 % of the examples, at most 256."""
 SMALL_BATCH, STEPS_PER_EPOCH = 8, 10
 """Where 0.2 % is less than 8: up to 8, which is quicker, as long as an epoch has ten steps."""
-TOKENS_AT_ONCE = {"cpu": 512, "cuda": 16_384}
-"""Of a micro-batch. On a processor few are fastest, since rows of like length are together
-(benchmarks/training.py); on a GPU it is halved where memory does not suffice."""
 
 
 @dataclass(frozen=True)

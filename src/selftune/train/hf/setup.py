@@ -12,10 +12,10 @@ from selftune.core.errors import JobFailed
 from selftune.models.hf.loading import choose_device
 from selftune.models.hf.renderer import Example as Rendered
 from selftune.models.hf.renderer import Renderer
+from selftune.models.memory import TOKENS_AT_ONCE
 from selftune.train.engine import TrainingRun, TrainRequest
 from selftune.train.hf.adapters import Start, load_trainee
 from selftune.train.hf.choices import (
-    TOKENS_AT_ONCE,
     Choice,
     Model,
     choose,
