@@ -229,6 +229,12 @@ def test_tags_that_the_service_would_not_take_are_refused(store: Store) -> None:
             made(store, {"type": "wandb", "wandb": {"project": "p", "tags": tags}})
 
 
+@pytest.mark.usefixtures("offline")
+def test_a_project_without_a_name_is_refused(store: Store) -> None:
+    with pytest.raises(InvalidInput, match=r"'integrations.wandb.project'.*at least 1 character"):
+        made(store, {"type": "wandb", "wandb": {"project": ""}})
+
+
 def test_a_tracker_that_fails_is_told_of_once_and_the_training_goes_on(
     open_sqlite: OpenStore, tmp_path: Path
 ) -> None:

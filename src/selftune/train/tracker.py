@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from selftune.core import plugins
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record, TrainSpec
@@ -80,7 +82,8 @@ def check_integrations(integrations: Sequence[Mapping[str, Any]]) -> None:
     """Check that a job can be shown where it asks to be.
 
     Raises:
-        InvalidInput: there is no such service, or no key for it; in words for who creates the job.
+        InvalidInput: there is no such service, what it is told cannot be used, or there is no key
+            for it; in words for who creates the job.
 
     """
     for each in integrations:
@@ -93,7 +96,15 @@ def check_integrations(integrations: Sequence[Mapping[str, Any]]) -> None:
                 param="integrations",
             )
         plugin = plugins.load(trackers, name)
-        plugin.check(plugin.Params.model_validate(each.get(name, {})))
+        try:
+            params = plugin.Params.model_validate(each.get(name, {}))
+        except ValidationError as problem:
+            found = problem.errors()[0]
+            path = ".".join(str(step) for step in ("integrations", name, *found["loc"]))
+            raise InvalidInput(
+                f"Invalid value for '{path}': {found['msg']}.", code="invalid_value", param=path
+            ) from problem
+        plugin.check(params)
 
 
 def build_tracker(chosen: Chosen, shown: Shown) -> Tracker:

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.archive.bring import bring_file, refuse_archived_base
 from selftune.api.context import (
     answer,
     body_of,
@@ -21,7 +22,12 @@ from selftune.api.fine_tuning.wire import (
 from selftune.api.lists import after_of
 from selftune.api.metadata import wanted_metadata
 from selftune.api.routing import Router
-from selftune.api.spec_profile import files_or_placeholders, job_or_placeholder, tolerated
+from selftune.api.spec_profile import (
+    files_or_placeholders,
+    job_or_placeholder,
+    tolerated,
+    without_services,
+)
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Job
 from selftune.jobs.events import list_events
@@ -116,10 +122,15 @@ def checkpoints(request: Request, job_id: str) -> Response:
 
 
 def _create(request: Request, wanted: CreateJob) -> Response:
+    refuse_archived_base(request, wanted.model)
+    bring_file(request, wanted.training_file, "training_file")
+    bring_file(request, wanted.validation_file, "validation_file")
     files_or_placeholders(request, wanted.training_file, wanted.validation_file)
     creation = creation_of(request, wanted.model_dump(mode="json"))
     store, caller = context(request).store, identity(request)
-    job = create_finetuning_job(store, caller, wanted.request(), creation)
+    job = create_finetuning_job(
+        store, caller, without_services(request, wanted.request()), creation
+    )
     return answer(job_json(job, caller))
 
 
