@@ -18,6 +18,7 @@ COMMANDS = [
     shlex.split(line)[1:]
     for block in re.findall(r"```text\n(.*?)```", PAGE, re.S)
     for line in block.splitlines()
+    if line.startswith("selftune ")
 ]
 NEEDS_A_MODEL = ("chat", "export", "check")
 
