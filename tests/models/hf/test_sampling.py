@@ -58,9 +58,25 @@ def test_top_p_keeps_the_likeliest_tokens_that_reach_it() -> None:
     assert furthest(ids, expected) < 4.5
 
 
+@pytest.mark.parametrize("top_p", [0.4, 0.999])
+def test_a_large_vocabulary_is_drawn_from_as_a_small_one(top_p: float) -> None:
+    """Half of the probability is in one token, the rest in thousands that are all alike."""
+    logits = torch.zeros(5_000)
+    logits[4_321] = np.log(5_000 - 1)
+    for fields in ({}, {"top_p": top_p}):
+        drawings = [begin(Sampling(seed=number, **fields), 0) for number in range(300)]
+        ids = [drawn(found).id for found in draw(logits.repeat(300, 1), drawings)]
+        wanted = 300 if fields and top_p < 0.5 else 150
+        assert abs(ids.count(4_321) - wanted) <= 35
+        others = [each for each in ids if each != 4_321]
+        assert len(set(others)) >= 0.9 * len(others)
+        assert not others or max(others) - min(others) > 3_000
+
+
 def test_a_temperature_near_nothing_and_top_p_of_nothing_take_the_likeliest() -> None:
     best = int(LOGITS.argmax())
     assert set(many(50, temperature=1e-8)) == {best}
+    assert set(many(50, temperature=1e-300)) == {best}
     assert set(many(50, top_p=0)) == {best}
     assert set(many(50, temperature=0)) == {best}
 
@@ -124,12 +140,14 @@ def test_tokens_that_the_tokenizer_lacks_are_barred_by_a_grammar() -> None:
     assert drawn(draw(LOGITS[None], [drawing])[0]).id == best
 
 
-def test_a_row_that_is_not_finite_spoils_no_other() -> None:
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("fields", [{"temperature": 0}, {"seed": 2}, {"seed": 2, "top_p": 0.5}])
+def test_a_row_that_is_not_finite_spoils_no_other(fields: Any, number: float) -> None:
     logits = LOGITS.repeat(2, 1)
-    logits[0, 3] = float("nan")
-    found = draw(logits, [begin(Sampling(temperature=0), 0), begin(Sampling(seed=1), 0)])
-    assert found[0] is None
-    assert drawn(found[1]).id >= 0
+    logits[0, 3] = number
+    alone = drawn(draw(logits[1:], [begin(Sampling(seed=1), 0)])[0])
+    found = draw(logits, [begin(Sampling(**fields), 0), begin(Sampling(seed=1), 0)])
+    assert found == [None, alone]
 
 
 def test_a_bias_for_a_token_that_the_model_lacks_is_refused() -> None:

@@ -170,7 +170,7 @@ class Answerer:
             part = seeds[start : start + MOST_SEEDS]
             prompt = Prompt(
                 messages=tuple(row["messages"]),
-                sampling=Sampling(temperature=1.0, n=len(part)),
+                sampling=Sampling(temperature=1.0, n=len(part), logprobs=True),
                 tools=tuple(row.get("tools") or ()),
                 parallel_tool_calls=row.get("parallel_tool_calls") is not False,
                 response_format=self._format,
