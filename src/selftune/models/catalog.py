@@ -1,7 +1,8 @@
 """Base models and the names that mean them: `catalog.toml` beside this file, and a home folder's own.
 
 The own file has the same tables. An entry of an id that ships changes the keys that it names; other
-entries are added.
+entries are added. Only the own file has `[[replacement]]` tables: what answers for a model that was
+tuned elsewhere, under the name that programs know.
 """
 
 import tomllib
@@ -22,7 +23,10 @@ _KEPT = 16
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
 """No colon: names of trained models have five parts between colons."""
+Tuned = Annotated[str, Field(pattern=r"^ft:[^\x00-\x20\x7f]{1,297}$")]
+"""A name with the parts that hosted models have."""
 T = TypeVar("T", bound=Record)
+KINDS = ("base", "alias", "replacement")
 Tables = dict[str, dict[str, dict[str, Any]]]
 """Entries by the kind of table, then by id."""
 
@@ -76,11 +80,25 @@ class Alias(Record):
     """True where the user said what it stands for."""
 
 
+class Replacement(Record):
+    """What answers for a model that was tuned elsewhere."""
+
+    id: Tuned
+    """The old name, which programs go on using."""
+    model: Annotated[str, Field(min_length=1, max_length=300)]
+    """A model that was tuned here, or a base."""
+
+
 class Catalog(Record):
     """All bases and aliases."""
 
     base: tuple[Base, ...]
     alias: tuple[Alias, ...]
+    replacement: tuple[Replacement, ...] = ()
+
+    def answering(self, name: str) -> str:
+        """Return the model that answers for a name: its replacement, where it has one."""
+        return next((each.model for each in self.replacement if each.id == name), name)
 
     def snapshot(self, name: str) -> str:
         """Return the dated name that `name` stands for; unknown names come back unchanged."""
@@ -151,9 +169,10 @@ def own_tables(path: Path) -> Tables:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} is not valid TOML: {error}.") from error
     for key in document:
-        if key not in ("base", "alias"):
-            raise InvalidInput(f"{path}: {key}: it has tables [[base]] and [[alias]] only.")
-    return {kind: _by_id(path, kind, document.get(kind, [])) for kind in ("base", "alias")}
+        if key not in KINDS:
+            known = ", ".join(f"[[{kind}]]" for kind in KINDS)
+            raise InvalidInput(f"{path}: {key}: it has tables {known} only.")
+    return {kind: _by_id(path, kind, document.get(kind, [])) for kind in KINDS}
 
 
 def merged(path: Path, own: Tables) -> Catalog:
@@ -173,6 +192,7 @@ def merged(path: Path, own: Tables) -> Catalog:
     found = Catalog(
         base=tuple(_entry(path, Base, each) for each in tables["base"].values()),
         alias=tuple(_entry(path, Alias, each) for each in tables["alias"].values()),
+        replacement=tuple(_entry(path, Replacement, e) for e in own["replacement"].values()),
     )
     known = {base.id for base in found.base}
     for alias in found.alias:

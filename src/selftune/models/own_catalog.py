@@ -11,7 +11,7 @@ import tomli_w
 
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.models.bases import is_repository
-from selftune.models.catalog import FILE, Base, Catalog, Tables, merged, own_tables
+from selftune.models.catalog import FILE, KINDS, Base, Catalog, Tables, merged, own_tables
 
 _CONTEXT = 4096
 """Of a base whose configuration is not here yet to tell."""
@@ -67,8 +67,20 @@ def set_alias(root: Path, name: str, base: str) -> None:
     _change(root, "alias", found.snapshot(name), {"id": found.snapshot(name), "base": target.id})
 
 
+def set_replacement(root: Path, old: str, model: str) -> None:
+    """Let a model answer under the name of one that was tuned elsewhere, from now on.
+
+    Raises:
+        InvalidInput: the old name is no name of a tuned model.
+
+    """
+    if old == model:
+        raise InvalidInput(f"{old!r} cannot stand in for itself.", param="model")
+    _change(root, "replacement", old, {"id": old, "model": model})
+
+
 def remove(root: Path, name: str) -> None:
-    """Take a base or an alias out of the home's own file; what ships is then as it was.
+    """Take a base, an alias or a replacement out of the home's own file; what ships is then as it was.
 
     Raises:
         NotFound: the file does not name it.
@@ -77,7 +89,7 @@ def remove(root: Path, name: str) -> None:
     """
     tables = own_tables(root / FILE)
     name = merged(root / FILE, tables).snapshot(name)
-    kind = next((kind for kind in ("base", "alias") if name in tables[kind]), None)
+    kind = next((kind for kind in KINDS if name in tables[kind]), None)
     if kind is None:
         raise NotFound(f"{name!r} is not in {root / FILE}: only what you added can be removed.")
     standing = [alias for alias, entry in tables["alias"].items() if entry.get("base") == name]
@@ -113,7 +125,7 @@ def _change(
 
 def _with_context(path: Path, tables: Tables) -> Tables:
     """Give a base of the hub, of which nothing is known yet, a context to start with."""
-    known = {base.id for base in merged(path, {"base": {}, "alias": {}}).base}
+    known = {base.id for base in merged(path, {kind: {} for kind in KINDS}).base}
     for name, entry in tables["base"].items():
         if name not in known:
             entry.setdefault("context", _CONTEXT)

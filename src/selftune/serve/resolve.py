@@ -20,12 +20,15 @@ class Served(Record):
 def resolve(store: Store, identity: Identity, name: str) -> Served:
     """Return what serves a base's name, one of its aliases, or a fine-tuned model.
 
+    A model that was tuned elsewhere is served by its replacement.
+
     Raises:
         NotFound: in OpenAI's words.
         InvalidInput: it is an open base that is not on this machine; says what to do.
 
     """
     bases = catalog_of(store.settings)
+    name = bases.answering(name)
     base = bases.find(name)
     if base is not None:
         if base.server is not None:

@@ -1,6 +1,5 @@
 """List, read and delete models."""
 
-import shutil
 from typing import Any
 
 from starlette.requests import Request
@@ -14,7 +13,8 @@ from selftune.core.records import Model
 from selftune.models.bases import listed
 from selftune.models.catalog import Alias, Base, Catalog
 from selftune.models.chosen import catalog_of
-from selftune.store.models import delete_model, get_model, list_models, unknown_model
+from selftune.store.models import get_model, list_models, unknown_model
+from selftune.train.leftovers import remove_model
 
 router = Router("/v1/models")
 
@@ -30,7 +30,10 @@ def listing(request: Request) -> Response:
         bases = listed(known, parts.store.root, (model.base for model in own))
     found = [base_json(base) for base in bases]
     found += [alias_json(alias) for alias in known.alias]
-    found += [model_json(model, identity(request).organization_id) for model in own]
+    tuned = {each.id: model_json(each, identity(request).organization_id) for each in own}
+    found += tuned.values()
+    stands = known.replacement
+    found += [tuned[each.model] | {"id": each.id} for each in stands if each.model in tuned]
     return answer({"object": "list", "data": found})
 
 
@@ -42,7 +45,7 @@ def retrieve(request: Request, name: str) -> Response:
 
 @router.delete("/{name:path}")
 def delete(request: Request, name: str) -> Response:
-    """Delete a fine-tuned model and its folder."""
+    """Delete a fine-tuned model, and its folder as soon as no other model stands on it."""
     store = context(request).store
     if _known(request).find(name) is not None and not is_placeholder_model(request, name):
         raise InvalidInput(
@@ -50,8 +53,7 @@ def delete(request: Request, name: str) -> Response:
             param="model",
         )
     try:
-        model = delete_model(store, identity(request).project_id, name)
-        shutil.rmtree(store.root / str(model.folder), ignore_errors=True)
+        remove_model(store, identity(request).project_id, name)
     except NotFound:
         if not is_placeholder_model(request, name):
             raise
@@ -63,6 +65,12 @@ def _known(request: Request) -> Catalog:
 
 
 def _one(request: Request, name: str) -> dict[str, Any]:
+    answering = _known(request).answering(name)
+    found = _named(request, answering)
+    return found if answering == name else found | {"id": name}
+
+
+def _named(request: Request, name: str) -> dict[str, Any]:
     known = _known(request)
     alias = next((alias for alias in known.alias if alias.id == known.snapshot(name)), None)
     if alias is not None:

@@ -47,11 +47,18 @@ def alias(
     name: Annotated[str, typer.Argument(help="The name that programs use.")],
     base: Annotated[str, typer.Argument(help="The base that it stands for.")],
 ) -> None:
-    """Let a name, such as gpt-4o-mini-2024-07-18, stand for a base."""
+    """Let a name, such as gpt-4o-mini-2024-07-18, stand for a base.
+
+    The name of a model that was tuned elsewhere (ft:…) may stand for one that was tuned here.
+    """
     from selftune.models.catalog import catalog
-    from selftune.models.own_catalog import set_alias
+    from selftune.models.own_catalog import set_alias, set_replacement
 
     root = load_settings().root
+    if name.startswith("ft:"):
+        set_replacement(root, name, base)
+        out.print(f"{name} is answered by {base}", markup=False, soft_wrap=True)
+        return
     set_alias(root, name, base)
     found = catalog(root).find(name)
     assert found is not None
