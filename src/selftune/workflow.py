@@ -2,15 +2,16 @@
 
 `prepare` makes training rows and test items of a run file's data; `create_finetuning_job` (or `start`,
 for a run file) saves intent; `finetune` is what a worker's child does with it; `prove` asks base and
-tuned model the same questions. `local.run` is these four in a row.
+tuned model the same questions. `local.run` is these four in a row; where the run file names a
+profile, `train_elsewhere` stands for the two in the middle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selftune.core.records import File, Identity, Job, Record, TrainSpec
+from selftune.core.records import Event, File, Identity, Job, Record, TrainSpec
 from selftune.core.runfile import RunFile
 from selftune.data.keep import keep_rows
 from selftune.data.prepare import shared_system, to_chats
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
     from selftune.data.validate import Accepted
     from selftune.serve.batches.asking import Ask
     from selftune.store.creations import Creation
+    from selftune.train.remote.training import Hearing
 
 __all__ = [
     "FinetuneRequest",
     "Prepared",
+    "Trained",
     "create_finetuning_job",
     "finetune",
     "prepare",
@@ -53,6 +56,8 @@ __all__ = [
     "run_batch",
     "run_eval",
     "start",
+    "train_elsewhere",
+    "trained_here",
 ]
 
 
@@ -132,62 +137,118 @@ def start(store: Store, identity: Identity, spec: RunFile, prepared: Prepared) -
     validation = None
     if prepared.validation:
         validation = keep_rows(store, identity, prepared.validation, "validation.jsonl").id
-    request = FinetuneRequest(
+    return create_finetuning_job(store, identity, _request(spec, training.id, validation))
+
+
+def _request(spec: RunFile, training: str, validation: str | None) -> FinetuneRequest:
+    return FinetuneRequest(
         model=spec.model.base,
-        training_file=training.id,
+        training_file=training,
         validation_file=validation,
         suffix=spec.model.suffix or spec.name,
         seed=spec.model.seed,
         hyperparameters=spec.hyperparameters,
         options=spec.options,
     )
-    return create_finetuning_job(store, identity, request)
+
+
+class Trained(Record):
+    """What a training came to, wherever it ran."""
+
+    base: Arm
+    tuned: Arm
+    losses: tuple[tuple[float, float], ...]
+    """Step and training loss."""
+    facts: dict[str, str]
+    """What the report says of it."""
+
+
+def trained_here(store: Store, spec: RunFile, job: Job) -> Trained:
+    """Return what a job of this machine that succeeded came to."""
+    trained, reasons = TrainSpec.model_validate(job.spec), job.state.get("reasons", {})
+    chosen = {
+        name: f"{value} ({reasons.get(name, '')})"
+        for name, value in job.state.get("hyperparameters", {}).items()
+    }
+    sampling = _sampling(spec)
+    tuned = str(job.state["fine_tuned_model"])
+    return Trained(
+        base=Arm(name="base", model=trained.base, sampling=sampling, rates=FREE),
+        tuned=Arm(name="tuned", model=tuned, sampling=sampling, rates=FREE),
+        losses=_losses(events_since(store, job.id, 0)),
+        facts={
+            "trained": trained.base,
+            "job": job.id,
+            "training seconds": str((job.finished_at or 0) - (job.started_at or 0)),
+            "trained tokens": str(job.state.get("trained_tokens")),
+            "seed": str(trained.seed),
+            **chosen,
+        },
+    )
+
+
+def train_elsewhere(
+    home: Home, spec: RunFile, prepared: Prepared, hearing: "Hearing", *, again: bool = False
+) -> Trained:
+    """Train at the provider that a run file names, and say who answers for base and tuned model.
+
+    The same call goes on with what an earlier one began; `again` begins anew.
+
+    Raises:
+        InvalidInput: a key of the run file does not fit the provider.
+        JobFailed: the job failed there.
+        SelftuneError: what the provider refuses, in words.
+
+    """
+    # Here, not above: the server reads this module and trains at no provider.
+    from selftune.prove.elsewhere import arms_of, facts_of, order_of
+    from selftune.train.remote.training import train_there
+
+    request, root = _request(spec, "", None), home.settings.root
+    order = order_of(root, spec, request, prepared.training, prepared.validation)
+    made = train_there(root, order, hearing, again=again)
+    base, tuned = arms_of(home, spec, order.profile, made)
+    asked = {"sampling": _sampling(spec)}
+    return Trained(
+        base=base.model_copy(update=asked),
+        tuned=tuned.model_copy(update=asked),
+        losses=_losses(made.events),
+        facts=facts_of(home, order.profile, made),
+    )
 
 
 def prove(
     home: Home,
     spec: RunFile,
     prepared: Prepared,
-    job: Job,
+    trained: Trained,
     on_progress: Callable[[Progress], None],
 ) -> RoundFolder:
     """Ask base and tuned model the same questions, by turns; keep the round."""
-    evaluation, trained = spec.evaluation, TrainSpec.model_validate(job.spec)
-    words = {"temperature": evaluation.temperature, "max_tokens": evaluation.max_tokens}
-    sampling = {name: value for name, value in words.items() if value is not None}
-    models = (("base", trained.base), ("tuned", str(job.state["fine_tuned_model"])))
-    losses = [e.data for e in events_since(home.store, job.id, 0) if e.type == "metrics" and e.data]
     plan = Plan(
         name=spec.name,
         items=prepared.items,
-        arms=tuple(
-            Arm(name=name, model=model, sampling=sampling, rates=FREE) for name, model in models
-        ),
-        evaluation=evaluation,
-        facts=_facts(spec, prepared, job, trained),
-        losses=tuple((float(m["step"]), float(m["train_loss"])) for m in losses),
+        arms=(trained.base, trained.tuned),
+        evaluation=spec.evaluation,
+        facts={
+            "about": spec.description,
+            "training rows": str(prepared.rows),
+            "questions that training rows ask too": f"{prepared.leaked} of {len(prepared.items)}",
+            **trained.facts,
+        },
+        losses=trained.losses,
     )
     return run_round(home, plan, on_progress)
 
 
-def _facts(spec: RunFile, prepared: Prepared, job: Job, trained: TrainSpec) -> dict[str, str]:
-    """Return what the report says of the training."""
-    reasons = job.state.get("reasons", {})
-    chosen = {
-        name: f"{value} ({reasons.get(name, '')})"
-        for name, value in job.state.get("hyperparameters", {}).items()
-    }
-    return {
-        "about": spec.description,
-        "trained": trained.base,
-        "job": job.id,
-        "training rows": str(prepared.rows),
-        "questions that training rows ask too": f"{prepared.leaked} of {len(prepared.items)}",
-        "training seconds": str((job.finished_at or 0) - (job.started_at or 0)),
-        "trained tokens": str(job.state.get("trained_tokens")),
-        "seed": str(trained.seed),
-        **chosen,
-    }
+def _sampling(spec: RunFile) -> dict[str, Any]:
+    words = {"temperature": spec.evaluation.temperature, "max_tokens": spec.evaluation.max_tokens}
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def _losses(events: Iterable[Event]) -> tuple[tuple[float, float], ...]:
+    said = [event.data for event in events if event.type == "metrics" and event.data]
+    return tuple((float(m["step"]), float(m["train_loss"])) for m in said)
 
 
 def finetune(store: Store, job: Job, lease: Lease) -> None:

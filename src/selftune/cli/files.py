@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from selftune.cli.console import open_home, out, show_json, show_table
+from selftune.cli.elsewhere.asking import Profile
 from selftune.core.errors import InvalidInput
 from selftune.core.records import File
 from selftune.store.blobs import CHUNK_BYTES
@@ -20,8 +21,13 @@ Id = Annotated[str, typer.Argument(help="The file's id, file-…")]
 def add(
     path: Annotated[Path, typer.Argument(help="The file on this machine.")],
     purpose: Annotated[str, typer.Option(help="What it is for.")] = "fine-tune",
+    profile: Profile = None,
 ) -> None:
     """Store a file; print its id."""
+    if profile is not None:
+        from selftune.cli.elsewhere import files
+
+        return files.add(profile, path, purpose)
     store, identity = open_home()
     try:
         with path.open("rb") as source, store.blobs.writer() as writer:
@@ -40,12 +46,19 @@ def add(
         created_at=store.now(),
     )
     save_file(store, file)
-    out.print(file.id)
+    return out.print(file.id)
 
 
 @app.command("list")
-def listing(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def listing(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    profile: Profile = None,
+) -> None:
     """List files, newest first."""
+    if profile is not None:
+        from selftune.cli.elsewhere import files
+
+        return files.listing(profile, json=json)
     store, identity = open_home()
     found = list_files(store, identity.project_id).data
     if json:
@@ -55,25 +68,38 @@ def listing(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 
 @app.command("show")
-def show(file_id: Id) -> None:
+def show(file_id: Id, profile: Profile = None) -> None:
     """Show one file's record."""
+    if profile is not None:
+        from selftune.cli.elsewhere import files
+
+        return files.show(profile, file_id)
     store, identity = open_home()
-    show_json(get_file(store, identity.project_id, file_id).model_dump(mode="json"))
+    return show_json(get_file(store, identity.project_id, file_id).model_dump(mode="json"))
 
 
 @app.command("content")
-def content(file_id: Id) -> None:
+def content(file_id: Id, profile: Profile = None) -> None:
     """Write a file's bytes to standard output."""
+    if profile is not None:
+        from selftune.cli.elsewhere import files
+
+        return files.content(profile, file_id)
     store, identity = open_home()
     file = get_file(store, identity.project_id, file_id)
     with store.blobs.open(file.sha256) as source:
         while chunk := source.read(CHUNK_BYTES):
             sys.stdout.buffer.write(chunk)
+    return None
 
 
 @app.command("delete")
-def delete(file_id: Id) -> None:
+def delete(file_id: Id, profile: Profile = None) -> None:
     """Delete a file."""
+    if profile is not None:
+        from selftune.cli.elsewhere import files
+
+        return files.delete(profile, file_id)
     store, identity = open_home()
     delete_file(store, identity.project_id, file_id)
-    out.print(f"deleted {file_id}")
+    return out.print(f"deleted {file_id}")

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from selftune.cli.console import open_home, out, show_json, show_table
+from selftune.cli.elsewhere.asking import Profile
 from selftune.cli.grouping import grouped
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Hyperparameters, Job, TrainOptions
@@ -44,6 +45,11 @@ class How:
     response_format: Annotated[
         Path | None, typer.Option(help="JSON file of the shape of reinforcement's answers.")
     ] = None
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What to keep with the job; repeatable."),
+    ] = None
+    priority: Annotated[int, typer.Option(help="Higher is sooner.")] = 0
 
 
 @app.command("create")
@@ -54,7 +60,7 @@ def create(
     model: Annotated[str, typer.Option(help="What to train.")] = "selftune/minilm",
     suffix: Annotated[str | None, typer.Option(help="Part of the new model's name.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same model.")] = None,
-    priority: Annotated[int, typer.Option(help="Higher is sooner.")] = 0,
+    profile: Profile = None,
 ) -> None:
     """Save a job; a worker takes it when one runs (`selftune serve` or `selftune worker`)."""
     from selftune.workflow import FinetuneRequest, create_finetuning_job
@@ -71,7 +77,8 @@ def create(
         "options": options,
         "grader": _json_object(how.grader),
         "response_format": _json_object(how.response_format),
-        "priority": priority,
+        "metadata": _metadata(how.metadata or []),
+        "priority": how.priority,
     }
     try:
         request = FinetuneRequest.model_validate(wanted)
@@ -79,13 +86,21 @@ def create(
         first = problem.errors()[-1]  # of a union the last says what a number must be
         name = next(part for part in reversed(first["loc"]) if part in _NAMES or part in wanted)
         raise InvalidInput(f"{name}: {first['msg']}.", code="invalid_value") from problem
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.create(profile, request)
     store, identity = open_home()
-    out.print(create_finetuning_job(store, identity, request).id)
+    return out.print(create_finetuning_job(store, identity, request).id)
 
 
 @app.command("list")
-def listing(limit: Limit = 20, json: Json = False) -> None:
+def listing(limit: Limit = 20, json: Json = False, profile: Profile = None) -> None:
     """List jobs, newest first."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.listing(profile, limit, json=json)
     from selftune.jobs.queue import JobQuery, list_jobs
 
     store, identity = open_home()
@@ -102,17 +117,25 @@ def listing(limit: Limit = 20, json: Json = False) -> None:
 
 
 @app.command("show")
-def show(job_id: Id) -> None:
+def show(job_id: Id, profile: Profile = None) -> None:
     """Show one job, whole."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.show(profile, job_id)
     from selftune.jobs.queue import get_job
 
     store, identity = open_home()
-    show_json(get_job(store, identity.project_id, job_id).model_dump(mode="json"))
+    return show_json(get_job(store, identity.project_id, job_id).model_dump(mode="json"))
 
 
 @app.command("events")
-def events(job_id: Id, json: Json = False) -> None:
+def events(job_id: Id, json: Json = False, profile: Profile = None) -> None:
     """Show a job's log, oldest first."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.events(profile, job_id, json=json)
     from selftune.jobs.events import events_since
     from selftune.jobs.queue import get_job
 
@@ -125,30 +148,42 @@ def events(job_id: Id, json: Json = False) -> None:
 
 
 @app.command("cancel")
-def cancel(job_id: Id) -> None:
+def cancel(job_id: Id, profile: Profile = None) -> None:
     """End a job."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.steer(profile, job_id, "cancel")
     from selftune.jobs.queue import cancel_job
 
     store, identity = open_home()
-    out.print(cancel_job(store, identity.project_id, job_id).status)
+    return out.print(cancel_job(store, identity.project_id, job_id).status)
 
 
 @app.command("pause")
-def pause(job_id: Id) -> None:
+def pause(job_id: Id, profile: Profile = None) -> None:
     """Stop a running job; it keeps its last checkpoint."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.steer(profile, job_id, "pause")
     from selftune.jobs.queue import request_pause
 
     store, identity = open_home()
-    out.print(request_pause(store, identity.project_id, job_id).status)
+    return out.print(request_pause(store, identity.project_id, job_id).status)
 
 
 @app.command("resume")
-def resume(job_id: Id) -> None:
+def resume(job_id: Id, profile: Profile = None) -> None:
     """Put a paused job back into the queue."""
+    if profile is not None:
+        from selftune.cli.elsewhere import jobs
+
+        return jobs.steer(profile, job_id, "resume")
     from selftune.jobs.queue import resume_job
 
     store, identity = open_home()
-    out.print(resume_job(store, identity.project_id, job_id).status)
+    return out.print(resume_job(store, identity.project_id, job_id).status)
 
 
 def _settings(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -169,6 +204,13 @@ def _settings(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
             value = text
         (numbers if name in Hyperparameters.model_fields else options)[name] = value
     return numbers, options
+
+
+def _metadata(given: list[str]) -> dict[str, str] | None:
+    pairs = [each.partition("=") for each in given]
+    if not all(equals and name for name, equals, _ in pairs):
+        raise InvalidInput("--metadata must be NAME=VALUE.")
+    return {name: value for name, _, value in pairs} or None
 
 
 def _json_object(path: Path | None) -> dict[str, Any] | None:

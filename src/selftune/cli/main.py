@@ -34,6 +34,7 @@ NOUNS = (
     Noun("files", "selftune.cli.files:app", "Files."),
     Noun("rescue", "selftune.cli.rescue:app", "Leave a provider with everything."),
     Noun("models", "selftune.cli.models:app", "Models."),
+    Noun("profiles", "selftune.cli.profiles:app", "Accounts at providers."),
     Noun("keys", "selftune.cli.access:keys", "API keys."),
     Noun("webhooks", "selftune.cli.access:webhooks", "Where events are sent."),
 )

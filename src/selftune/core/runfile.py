@@ -37,6 +37,12 @@ class ModelSection(Record):
     """What to train."""
 
     base: str = "selftune/minilm"
+    profile: str | None = None
+    """Provider to train at, of `selftune profiles list`; absent, this machine trains."""
+    base_deployment: str | None = None
+    """Azure: the deployment that answers for the base."""
+    tuned_deployment: str | None = None
+    """Azure: the deployment that answers for the new model, made once it is trained."""
     suffix: str | None = None
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] = 42
 

@@ -1,0 +1,53 @@
+"""Change a home folder's `profiles.toml`: whole or not at all, and only to what is valid."""
+
+import contextlib
+import os
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from selftune.core.errors import InvalidInput
+from selftune.models.profiles import FILE, Profile, Profiles, load_profiles
+
+
+def add_profile(home: Path, name: str, entry: dict[str, Any]) -> Profile:
+    """Put a profile into the home's file, or change what is given of one; return it as it is now.
+
+    Raises:
+        InvalidInput: a value breaks a rule, or the file was wrong before.
+
+    """
+    load_profiles(home)
+    path = home / FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    document = tomllib.loads(text)
+    tables = document.setdefault("profile", {})
+    own = {"kind": "openai"} if name == "openai" else {}
+    given = {key: value for key, value in entry.items() if value is not None}
+    tables[name] = own | tables.get(name, {}) | given
+    try:
+        found = Profiles.model_validate(document).profile[name]
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = str(first["loc"][-1]) if first["loc"] else ""
+        raise InvalidInput(f"{key}: {first['msg']}.", param=key or None) from None
+    _write(path, document)
+    return found
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(f".{FILE}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("wb") as handle:
+            tomli_w.dump(document, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()

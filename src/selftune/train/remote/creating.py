@@ -1,0 +1,112 @@
+"""Create a job at a provider once, whatever becomes of the answer.
+
+OpenAI knows no key for repeats. So the intent is noted, the job is asked for without blind retries,
+and where the answer was not heard the provider's list is looked at before asking again.
+"""
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from selftune.core.canonical import fingerprint
+from selftune.train.remote.kept import Book
+
+if TYPE_CHECKING:
+    from openai import APIError, AsyncOpenAI
+    from openai.types.fine_tuning import FineTuningJob
+
+_ATTEMPTS = 6
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 30.0
+_CLOCK_SECONDS = 600
+"""So much may the provider's clock be behind ours."""
+_PAGE = 100
+
+
+async def created(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str:
+    """Return the id of the job for this body, created unless it was.
+
+    Raises:
+        openai.APIError: the provider does not take it, or cannot be reached.
+
+    """
+    from openai import APIError
+
+    if book.kept.job is not None:
+        return book.kept.job
+    if book.kept.creating_since is None:
+        book.note(creating_since=int(time.time()))
+    elif (found := await _find(client, book, body)) is not None:
+        return _noted(book, found)
+    key = fingerprint([book.folder.name, len(book.kept.ended)])
+    once = client.with_options(max_retries=0)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            job = await once.fine_tuning.jobs.create(**body, extra_headers={"Idempotency-Key": key})
+        except APIError as error:
+            if not _may_have_been_heard(error):
+                book.note(creating_since=None)
+                raise
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return _noted(book, job.id)
+        await asyncio.sleep(min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**attempt))
+        if (found := await _find(client, book, body)) is not None:
+            return _noted(book, found)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _noted(book: Book, job_id: str) -> str:
+    book.note(job=job_id, creating_since=None)
+    return job_id
+
+
+def _may_have_been_heard(error: "APIError") -> bool:
+    """Return whether a job may be there, or may be made later, for all that was answered."""
+    from openai import APIStatusError
+
+    if not isinstance(error, APIStatusError):
+        return True
+    if error.code in ("insufficient_quota", "daily_rate_limit_exceeded"):
+        return False
+    return error.status_code in (408, 409, 429) or error.status_code >= 500
+
+
+async def _find(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str | None:
+    """Return the job that was made of a body since it was asked for."""
+    since = (book.kept.creating_since or 0) - _CLOCK_SECONDS
+    async for job in client.fine_tuning.jobs.list(limit=_PAGE):
+        if job.created_at < since:
+            return None
+        if job.id not in book.kept.ended and _is_of(job, body):
+            return job.id
+    return None
+
+
+def _is_of(job: "FineTuningJob", body: dict[str, Any]) -> bool:
+    """Return whether a job is of this body: same files, seed, suffix and hyperparameters."""
+    said = job.to_dict(mode="json")
+    for name in ("training_file", "validation_file", "seed"):
+        if said.get(name) != body.get(name):
+            return False
+    if _letters(said.get("user_provided_suffix", body.get("suffix"))) != _letters(
+        body.get("suffix")
+    ):
+        return False
+    method = said.get("method")
+    if not isinstance(method, dict):  # some do not echo it
+        return True
+    asked = body["method"]
+    own = method.get(asked["type"])
+    numbers = own.get("hyperparameters") if isinstance(own, dict) else None
+    return method.get("type") == asked["type"] and all(
+        (numbers or {}).get(name, value) in (value, "auto")
+        for name, value in asked[asked["type"]]["hyperparameters"].items()
+    )
+
+
+def _letters(suffix: object) -> str:
+    """Return what every provider leaves of a suffix."""
+    return re.sub(r"[^a-z0-9]", "", str(suffix or "").lower())
