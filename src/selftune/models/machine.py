@@ -3,9 +3,9 @@
 import os
 import subprocess
 from functools import cache
-from pathlib import Path
 
 from selftune.core.records import Record
+from selftune.models.main_memory import whole_memory
 
 _ASK_SECONDS = 10
 _MEBIBYTE = 1024**2
@@ -47,20 +47,10 @@ class Machine(Record):
 def this_machine() -> Machine:
     """Return what is here; asked once a process."""
     return Machine(
-        bytes=_memory(),
+        bytes=whole_memory(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
         gpus=_gpus(),
     )
-
-
-def _memory() -> int:
-    """Return the memory of the machine, or of the container where that is less."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return whole
-    return min(whole, int(limit)) if limit.isdecimal() else whole
 
 
 def _cores() -> int:

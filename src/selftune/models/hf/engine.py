@@ -12,7 +12,7 @@ from selftune.core.errors import InvalidInput
 from selftune.models.hf.adapter_files import read_adapter
 from selftune.models.hf.decoding import Decoder
 from selftune.models.hf.grammar import Shapes
-from selftune.models.hf.loading import Loaded, Precision, fingerprint, load_base
+from selftune.models.hf.loading import Loaded, Precision, fingerprint, free_bytes, load_base
 from selftune.models.hf.lora import AdapterBank
 from selftune.models.hf.network import Network
 from selftune.models.hf.renderer import Renderer
@@ -33,7 +33,7 @@ class Engine:
     """A base, its adapters, and the answers under way."""
 
     def __init__(self, loaded: Loaded) -> None:
-        free = _free_bytes(loaded.device)
+        free = free_bytes(loaded.device)
         self.loaded = loaded
         self.bank = AdapterBank(loaded.model, int(free * _ADAPTER_SHARE))
         self.network = Network(loaded, self.bank)
@@ -98,14 +98,3 @@ def engine_for(folder: Path, expected: str | None, precision: Precision = "auto"
         if engine is None:
             engine = _engines[key] = Engine(load_base(folder, precision))
         return engine
-
-
-def _free_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        told = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
-        return told["MemAvailable"] * 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        return 2 * 1024**3

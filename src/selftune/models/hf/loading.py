@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, Unavailable
+from selftune.models.main_memory import free_memory
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -55,12 +56,14 @@ def load_base(folder: Path, precision: Precision = "auto", device: str = "auto")
 
     Raises:
         InvalidInput: the folder holds no safe weights, or no model that transformers knows.
+        Unavailable: there is less memory free than its weights take.
 
     """
     weights = weight_files(folder)
     known_type(folder)
     place = choose_device(device)
     kind = choose_precision(folder, precision, place)
+    _check_memory(folder, kind, place)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would draw into logs
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -133,6 +136,31 @@ def known_type(folder: Path) -> str:
         f"{folder.name!r} names.",
         code="invalid_model",
     )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory of a device that can be taken now."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
+
+
+def _check_memory(folder: Path, precision: str, device: torch.device) -> None:
+    """Refuse weights that do not fit, before the system ends this process for want of memory.
+
+    Raises:
+        Unavailable: they do not.
+
+    """
+    width = 4 if precision == "float32" else 2
+    needed, free = (
+        width * sum(parameters_in(path) for path in weight_files(folder)),
+        free_bytes(device),
+    )
+    if needed > free:
+        raise Unavailable(
+            f"The model in {folder.name!r} needs {needed / 1e9:.1f} GB of memory for its weights, "
+            f"and {free / 1e9:.1f} GB are free. Choose a smaller base, or free some memory.",
+            code="out_of_memory",
+        )
 
 
 def choose_device(device: str = "auto") -> torch.device:
