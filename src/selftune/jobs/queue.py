@@ -139,6 +139,13 @@ def ended_jobs(
     return ended
 
 
+def unfinished_states(store: Store, kind: str) -> list[dict[str, Any]]:
+    """Return the states of all jobs of a kind that have not ended."""
+    query = select(jobs.c.state).where(jobs.c.kind == kind, jobs.c.status.not_in(TERMINAL))
+    with store.db.read() as connection:
+        return [json.loads(state) for state in connection.execute(query).scalars()]
+
+
 def cancel_job(store: Store, project_id: str, job_id: str) -> Job:
     """End a job at once: its worker finds the lease gone, writes nothing more, and stops."""
     with store.db.write() as connection:

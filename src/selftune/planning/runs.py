@@ -6,7 +6,6 @@ trains many, and the one that is wanted is trained by `selftune run`.
 """
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,9 +33,10 @@ from selftune.planning.log import Run, RunLog
 from selftune.prove.home import Home
 from selftune.store.checkpoints import list_checkpoints
 from selftune.store.files import delete_file
-from selftune.store.models import delete_model, get_model
+from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train.create import KIND, FinetuneRequest, create_finetuning_job
+from selftune.train.leftovers import remove_model
 from selftune.worker import run_until_done
 
 MARK = "selftune_plan"
@@ -294,7 +294,6 @@ def _clear(at: Bench, run: Run) -> None:
         names = [each.model for each in list_checkpoints(at.store, run.job).data]
         for name in {run.model, *names}:
             with contextlib.suppress(NotFound):
-                model = delete_model(at.store, project, name)
-                shutil.rmtree(at.store.root / str(model.folder), ignore_errors=True)
+                remove_model(at.store, project, name)
         spec = TrainSpec.model_validate(get_job(at.store, project, run.job).spec)
         delete_file(at.store, project, spec.training_file)

@@ -27,6 +27,9 @@ from selftune.train.room import device_memory
 from selftune.train.tracker import check_integrations
 
 KIND = "fine_tuning"
+START = "start_folder"
+"""In a job's state: the folder of the model that it goes on from, relative to the home folder. It
+stays for the job, even if that model is deleted meanwhile."""
 _MAX_SEED = 2_147_483_647
 _MAX_SUFFIX = 64
 
@@ -74,6 +77,7 @@ def create_finetuning_job(
         state={
             "fine_tuned_model": _model_name(store, identity, spec),
             "root": root,
+            START: _start_folder(store, identity, spec),
         },
         metadata=request.metadata,
         devices=devices,
@@ -176,6 +180,11 @@ def _check_file(store: Store, identity: Identity, file_id: str, param: str) -> N
             code="invalid_file_purpose",
             param=param,
         )
+
+
+def _start_folder(store: Store, identity: Identity, spec: TrainSpec) -> str | None:
+    is_base = not spec.base.startswith("ft:")
+    return None if is_base else get_model(store, identity.project_id, spec.base).folder
 
 
 def _memory(store: Store, identity: Identity, spec: TrainSpec, root: str) -> int | None:

@@ -1,15 +1,24 @@
-"""Remove what work leaves behind: a job's scratch when it has ended, and what a kill left."""
+"""Remove what work leaves behind: models that are deleted, a job's scratch, and what a kill left.
 
+The folder of a model that was trained whole stays as long as adapters on it, or jobs that go on from
+it, need it, whatever became of its record.
+"""
+
+import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from selftune.jobs.queue import ended_jobs
-from selftune.store.models import folders_in_use
+from selftune.jobs.queue import ended_jobs, unfinished_states
+from selftune.store.models import delete_model, folders_in_use
 from selftune.store.store import Store
+from selftune.train.create import KIND, START
 
 _DAY = 86_400
 STEP_MARK = "-step-"
 """Between the job and the step in the name of a model's folder."""
+_BASE = "base.json"
+"""In the folder of an adapter: what it was trained on."""
 
 
 def scratch_folder(store: Store, job_id: str) -> Path:
@@ -36,12 +45,50 @@ def remove_leftovers(store: Store) -> None:
     _remove_old_logs(store)
 
 
+def remove_model(store: Store, project_id: str, name: str) -> None:
+    """Delete a model, and its folder as soon as nothing stands on it.
+
+    Raises:
+        NotFound: the project has no such model.
+
+    """
+    remove_folders(store, [str(delete_model(store, project_id, name).folder)])
+
+
+def remove_folders(store: Store, folders: Iterable[str]) -> None:
+    """Remove folders whose records are gone, and what they alone stood on; see above for what stays."""
+    given = [store.root / folder for folder in folders]
+    bases = {found for path in given if (found := _base_of(store, path)) is not None}
+    _remove_unrecorded(store, given)
+    jobs = {path: path.name.rpartition(STEP_MARK)[0] for path in bases}
+    ended = ended_jobs(store, sorted(set(jobs.values()))) if jobs else set()
+    _remove_unrecorded(store, [path for path, job_id in jobs.items() if job_id in ended])
+
+
 def _remove_unrecorded(store: Store, folders: list[Path]) -> None:
-    """Remove models of jobs that were seen to have ended: nothing is recorded for them any more."""
-    in_use = folders_in_use(store) if folders else set()
+    """Remove models that nothing refers to; of jobs that write no more, or whose records are gone."""
+    needed = _needed(store) if folders else set()
     for path in folders:
-        if f"models/{path.name}" not in in_use:
+        if path not in needed:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _needed(store: Store) -> set[Path]:
+    """Return every folder of a model, and those that models and unfinished jobs stand on."""
+    needed = {store.root / folder for folder in folders_in_use(store) if folder}
+    states = unfinished_states(store, KIND)
+    needed |= {store.root / str(state[START]) for state in states if state.get(START)}
+    return needed | {base for path in needed if (base := _base_of(store, path)) is not None}
+
+
+def _base_of(store: Store, folder: Path) -> Path | None:
+    """Return the model of this home that an adapter was trained on."""
+    try:
+        base = Path(json.loads((folder / _BASE).read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    mine = store.folder("models") / base.name
+    return mine if base.parent.name == mine.parent.name and STEP_MARK in base.name else None
 
 
 def _remove_old_logs(store: Store) -> None:

@@ -11,6 +11,7 @@ from selftune.store.files import get_file
 from selftune.store.models import get_model
 from selftune.store.store import Store
 from selftune.train import engines
+from selftune.train.create import START
 from selftune.train.engine import Engine, TrainRequest
 
 
@@ -56,7 +57,8 @@ def _start_folder(store: Store, job: Job, spec: TrainSpec) -> Path | None:
     """Return the folder of the model to go on from; None for bases that an engine has itself."""
     try:
         if spec.base.startswith("ft:"):
-            return store.root / str(get_model(store, job.project_id, spec.base).folder)
+            folder = job.state.get(START) or get_model(store, job.project_id, spec.base).folder
+            return store.root / str(folder)
         base = catalog(store.root).find(spec.base)
         return None if base is None or base.source is None else base_folder(base, store.root)
     except (NotFound, InvalidInput) as error:

@@ -26,7 +26,7 @@ from selftune.store.checkpoints import (
 from selftune.store.models import insert_model
 from selftune.store.store import Store
 from selftune.train.engine import Resolved, Reward, Sampled, StepMetrics
-from selftune.train.leftovers import STEP_MARK, scratch_folder
+from selftune.train.leftovers import STEP_MARK, remove_folders, scratch_folder
 from selftune.train.metrics import checkpoint_metrics, step_data, step_message
 
 KEPT = 3
@@ -117,7 +117,7 @@ class JobRun:
             folder=folder or "",
             metrics=checkpoint_metrics(metrics),
         )
-        self._remove(self._record(record, state, is_last=is_last))
+        remove_folders(self._store, self._record(record, state, is_last=is_last))
         self._remove_old_states(keep=state)
         if not is_last:
             self.check()
@@ -214,10 +214,6 @@ class JobRun:
         name = f"{kind}-{step}" if kind == "state" else f"{self._job.id}{STEP_MARK}{step}"
         place_folder(temporary, parent / name)
         return str((parent / name).relative_to(self._store.root))
-
-    def _remove(self, folders: tuple[str, ...]) -> None:
-        for folder in folders:
-            shutil.rmtree(self._store.root / folder, ignore_errors=True)
 
     def _remove_old_states(self, *, keep: str) -> None:
         for path in self._base.glob("state-*"):

@@ -1,15 +1,15 @@
 """List, show and delete models."""
 
-import shutil
 from typing import Annotated
 
 import typer
 
 from selftune.cli.console import open_home, out, show_json, show_table
+from selftune.cli.elsewhere.asking import Profile
 from selftune.models.bases import is_here, listed
 from selftune.models.catalog import Base
 from selftune.models.chosen import catalog_of
-from selftune.store.models import delete_model, get_model, list_models
+from selftune.store.models import get_model, list_models
 
 Name = Annotated[str, typer.Argument(help="The model's name, ft:…")]
 
@@ -19,8 +19,13 @@ def listing(
     all_: Annotated[
         bool, typer.Option("--all", help="Bases that are not on this machine, too.")
     ] = False,
+    profile: Profile = None,
 ) -> None:
     """List bases, other names for them, and your own models."""
+    if profile is not None:
+        from selftune.cli.elsewhere import models
+
+        return models.listing(profile, json=json)
     store, identity = open_home()
     own = list_models(store, identity.project_id)
     if json:
@@ -44,12 +49,16 @@ def _about(base: Base) -> str:
     return f"{size}{base.context:,} tokens, {base.license}{note}"
 
 
-def show(name: Name) -> None:
+def show(name: Name, profile: Profile = None) -> None:
     """Show one model's record; of a base, what the catalogue says."""
+    if profile is not None:
+        from selftune.cli.elsewhere import models
+
+        return models.show(profile, name)
     store, identity = open_home()
     base = catalog_of(store.settings).find(name)
     record = base or get_model(store, identity.project_id, name)
-    show_json(record.model_dump(mode="json"))
+    return show_json(record.model_dump(mode="json"))
 
 
 def where(name: Name) -> None:
@@ -65,9 +74,14 @@ def where(name: Name) -> None:
     out.print(str(folder), markup=False, soft_wrap=True)
 
 
-def delete(name: Name) -> None:
+def delete(name: Name, profile: Profile = None) -> None:
     """Delete a model and its folder."""
+    if profile is not None:
+        from selftune.cli.elsewhere import models
+
+        return models.delete(profile, name)
+    from selftune.train.leftovers import remove_model
+
     store, identity = open_home()
-    model = delete_model(store, identity.project_id, name)
-    shutil.rmtree(store.root / str(model.folder), ignore_errors=True)
-    out.print(f"deleted {name}")
+    remove_model(store, identity.project_id, name)
+    return out.print(f"deleted {name}")
