@@ -12,8 +12,8 @@ _LONGEST = 100  # the system has room for 107 bytes
 _SYSTEM_TEMPORARY = Path("/tmp")
 
 
-def socket_path(folder: Path) -> Path:
-    """Return the socket in the home's `run` folder.
+def socket_path(folder: Path, name: str = SOCKET) -> Path:
+    """Return a socket in the home's `run` folder: the serving process's, unless another is named.
 
     A path that is too long for a socket is replaced by a short one, always the same, in a folder
     of temporary files that belongs to this user alone.
@@ -22,13 +22,13 @@ def socket_path(folder: Path) -> Path:
         InvalidInput: somebody else made that folder.
 
     """
-    path = folder / SOCKET
+    path = folder / name
     if len(os.fsencode(path)) <= _LONGEST:
         return path
-    name = f"selftune-{os.getuid()}/{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
-    address = Path(tempfile.gettempdir()) / name
+    short_name = f"selftune-{os.getuid()}/{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    address = Path(tempfile.gettempdir()) / short_name
     if len(os.fsencode(address)) > _LONGEST:  # TMPDIR can be as deep as the home folder
-        address = _SYSTEM_TEMPORARY / name
+        address = _SYSTEM_TEMPORARY / short_name
     short = address.parent
     short.mkdir(mode=0o700, exist_ok=True)
     found = short.lstat()

@@ -44,8 +44,14 @@ _OF_OPTIONS = ("temperature", "top_p", "user")
 """Options that have a column of their own, to be found by."""
 
 
-def save_completion(store: Store, completion: StoredCompletion) -> None:
-    """Keep a completion."""
+def save_completion(store: Store, *many: StoredCompletion) -> None:
+    """Keep a completion, or many together: all of them or none."""
+    with store.db.write() as connection:
+        for completion in many:
+            _insert(connection, completion)
+
+
+def _insert(connection: Connection, completion: StoredCompletion) -> None:
     values = completion.model_dump(include={"id", "project_id", "kind", "model", "created_at"})
     found = {name: completion.options.get(name) for name in _OF_OPTIONS}
     values |= found | {
@@ -54,9 +60,8 @@ def save_completion(store: Store, completion: StoredCompletion) -> None:
         "usage": _text(completion.usage and completion.usage.model_dump()),
         "options": _text(completion.options),
     }
-    with store.db.write() as connection:
-        connection.execute(completions.insert().values(values))
-        _add_metadata(connection, completion.id, completion.metadata)
+    connection.execute(completions.insert().values(values))
+    _add_metadata(connection, completion.id, completion.metadata)
 
 
 def get_completion(

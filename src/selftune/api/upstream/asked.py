@@ -1,0 +1,73 @@
+"""What a request says that decides who answers it; the rest is not read."""
+
+import msgspec
+import orjson
+
+QUESTIONS = frozenset(
+    ("/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings")
+)
+"""Where a model is asked; its name decides."""
+COMPARED = frozenset(("/v1/chat/completions", "/v1/responses", "/v1/completions"))
+"""Whose answers are texts and calls, which can be compared."""
+
+
+class Asked(msgspec.Struct):
+    """The fields that decide; a field of another type makes the request nobody's but ours."""
+
+    model: str
+    stream: bool | None = None
+    store: bool | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    previous_response_id: str | None = None
+    conversation: msgspec.Raw = msgspec.Raw()
+    instructions: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    prompt: msgspec.Raw = msgspec.Raw()
+
+
+_decoder = msgspec.json.Decoder(Asked)
+
+
+def asked_of(body: bytes) -> Asked | None:
+    """Return what a body asks for; None where it cannot be read."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def conversation_of(asked: Asked) -> bytes:
+    """Return what stays the same in a conversation: its user, else how it began."""
+    who = asked.user or asked.safety_identifier
+    if who:
+        return b"user\0" + who.encode("utf-8", "surrogatepass")
+    if _is_given(asked.conversation):
+        return b"conversation\0" + bytes(asked.conversation)
+    told = asked.messages if _is_given(asked.messages) else asked.input
+    if _is_given(told):
+        return b"begin\0" + bytes(asked.instructions) + b"\0" + _begin(bytes(told))
+    return b"prompt\0" + bytes(asked.prompt)
+
+
+def renamed(body: bytes, model: str, **changed: object) -> bytes:
+    """Return a body that asks for another model."""
+    return orjson.dumps({**orjson.loads(body), "model": model, **changed})
+
+
+def _is_given(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
+
+
+def _begin(told: bytes) -> bytes:
+    """Return messages up to the user's first."""
+    found = msgspec.json.decode(told)
+    if not isinstance(found, list):
+        return told
+    kept = []
+    for message in found:
+        kept.append(message)
+        if isinstance(message, dict) and message.get("role") == "user":
+            break
+    return msgspec.json.encode(kept)

@@ -1,0 +1,313 @@
+"""Decide for each request who answers it: this server, the account upstream, or one after the other.
+
+Plain ASGI, inside the gate: what is passed on must cost next to nothing.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from selftune.api.context import Context
+from selftune.api.upstream.asked import (
+    COMPARED,
+    QUESTIONS,
+    Asked,
+    asked_of,
+    conversation_of,
+    renamed,
+)
+from selftune.api.upstream.hearing import Hearing
+from selftune.api.upstream.here import Here
+from selftune.api.upstream.passing import ANSWERED_BY, Passing
+from selftune.api.upstream.shadowing import Shadows
+from selftune.api.upstream.within import Held, attempt, replayed
+from selftune.api.upstream.witness import Witness
+from selftune.core.errors import NotFound, Unavailable
+from selftune.core.records import Identity
+from selftune.models.forward import Forwarder, Outgoing
+from selftune.models.noted import Heard, Note
+from selftune.models.profiles import Profile
+from selftune.models.switches import TIMEOUT_SECONDS, Followed, Side, Switch
+from selftune.store.completions import get_completion
+
+_METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
+_THINGS = ("/v1/chat/completions/", "/v1/responses/")
+"""What callers kept of their own by asking a model here: it may be kept upstream."""
+_MODELS = "/v1/models/"
+_UNKNOWN = frozenset((404,))
+
+
+class Upstream(NamedTuple):
+    """An account to pass requests on to."""
+
+    profile: Profile
+    recorder: Path
+    """Socket of the process that records and compares."""
+    records: bool = False
+    """Whether requests and answers are kept."""
+
+
+class Plan(NamedTuple):
+    """Who answers a question."""
+
+    first: Side
+    second: Side | None = None
+    """Who is asked where the first fails."""
+    switch: Switch | None = None
+
+    def name(self, asked: Asked, side: Side) -> str:
+        """Return what the model is called on a side."""
+        other = self.switch.replacement if self.switch is not None else None
+        return asked.model if side == "upstream" or other is None else other
+
+
+class _Question(NamedTuple):
+    scope: Scope
+    receive: Receive
+    send: Send
+    body: bytes
+    asked: Asked
+    hearing: Hearing | None
+
+    @property
+    def caller(self) -> Identity:
+        identity: Identity = self.scope["selftune.identity"]
+        return identity
+
+
+class Cutover:
+    """The middleware."""
+
+    def __init__(
+        self, app: ASGIApp, parts: Context, routes: Sequence[BaseRoute], upstream: Upstream
+    ) -> None:
+        self._app, self._routes, self._store = app, routes, parts.store
+        self._records = upstream.records
+        self._here = Here(parts.store, parts.relay)
+        self._switches = Followed(parts.store.root)
+        self._passing = Passing(Forwarder(upstream.profile))
+        self._witness = Witness(upstream.recorder)
+        self._shadows = Shadows(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith("/v1/"):
+            await self._app(scope, receive, send)
+        elif scope["method"] == "POST" and path in QUESTIONS:
+            await self._question(scope, receive, send)
+        elif not self._is_ours(scope):
+            await self._pass_on(scope, receive, send)
+        elif path.startswith(_THINGS) or (path.startswith(_MODELS) and scope["method"] == "GET"):
+            await self._look_for(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._witness.start()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            await self._shadows.close()
+            await self._witness.close()
+            await self._passing.close()
+
+    # questions to models
+
+    async def _question(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _body_of(receive)
+        asked = asked_of(body)
+        if asked is None:  # the refusal of what cannot be read is ours
+            await self._app(scope, replayed(body, receive), send)
+            return
+        caller: Identity = scope["selftune.identity"]
+        plan = await self._plan(caller, asked)
+        if plan is None:
+            await self._app(scope, replayed(body, receive), send)
+            return
+        name = scope["selftune.request_id"].encode()
+        is_compared = scope["path"] in COMPARED
+        is_shadowed = (
+            is_compared
+            and plan.switch is not None
+            and asked.previous_response_id is None
+            and plan.switch.is_shadowed(name)
+        )
+        is_recorded = is_compared and self._records
+        hearing = Hearing() if is_recorded or is_shadowed else None
+        question = _Question(scope, receive, send, body, asked, hearing)
+        side = await self._answer(question, plan)
+        if hearing is not None:
+            is_kept_already = side == "replacement" and bool(asked.store)
+            heard = hearing.told(side, plan.name(asked, side))
+            if heard is not None:
+                note = self._note(question, heard)
+                note.is_recorded = is_recorded and not is_kept_already
+                self._after(question, plan, note, is_shadowed=is_shadowed and side == "upstream")
+
+    async def _plan(self, caller: Identity, asked: Asked) -> Plan | None:
+        """Return who answers; None where this is a model of this server alone."""
+        switch = self._switches.find(asked.model)
+        if switch is None:
+            return None if await self._here.answers(caller, asked.model) else Plan("upstream")
+        first = switch.side_of(conversation_of(asked)) if switch.to == "canary" else None
+        if first is not None and asked.previous_response_id is not None:
+            held = await run_in_threadpool(self._has_response, caller, asked.previous_response_id)
+            first = "replacement" if held else "upstream"
+        first = first or switch.side_of(b"")
+        if first == "replacement":
+            return Plan(first, "upstream" if switch.falls_back else None, switch)
+        return Plan(first, "replacement" if switch.backs_up else None, switch)
+
+    def _has_response(self, caller: Identity, name: str) -> bool:
+        try:
+            get_completion(self._store, caller.project_id, "response", name)
+        except NotFound:
+            return False
+        return True
+
+    async def _answer(self, question: _Question, plan: Plan) -> Side:
+        """Answer; return who did."""
+        may_fail = plan.second is not None
+        failed = await self._try(question, plan, plan.first, may_fail=may_fail)
+        if failed is None:
+            return plan.first
+        assert plan.second is not None
+        await self._try(question, plan, plan.second, may_fail=False)
+        return plan.second
+
+    async def _try(
+        self, question: _Question, plan: Plan, side: Side, *, may_fail: bool
+    ) -> str | None:
+        scope, receive, send, body, asked, hearing = question
+        name = plan.name(asked, side)
+        if side == "upstream":
+            outgoing = _outgoing(scope, body, name, is_heard=hearing is not None)
+            ends = receive, send
+            if may_fail:
+                return await self._passing.attempt(scope, ends, outgoing, hearing, may_fail=True)
+            await self._passing.answer(scope, ends, outgoing, hearing)
+            return None
+        if name != asked.model:
+            body = renamed(body, name)
+        told = _saying_who(send if hearing is None else hearing.listen(send))
+        again = replayed(body, receive)
+        if not may_fail:
+            await self._app(dict(scope), again, told)
+            return None
+        seconds = TIMEOUT_SECONDS if plan.switch is None else plan.switch.timeout_seconds
+        return await attempt(self._app, scope, again, told, seconds)
+
+    def _note(self, question: _Question, heard: Heard) -> Note:
+        return Note(
+            project_id=question.caller.project_id,
+            path=question.scope["path"],
+            at=self._store.now(),
+            request=question.body,
+            answer=heard,
+        )
+
+    def _after(self, question: _Question, plan: Plan, note: Note, *, is_shadowed: bool) -> None:
+        """Tell of an exchange that is over; ask the replacement before, where it has its share."""
+        if not is_shadowed:
+            if note.is_recorded:
+                self._witness.tell(note)
+            return
+        name = plan.name(question.asked, "replacement")
+        body = renamed(question.body, name, stream=False, store=False, stream_options=None)
+
+        def tell(heard: Heard | None) -> None:
+            note.shadow = heard
+            self._witness.tell(note)
+
+        self._shadows.ask(question.scope, body, name, tell)
+
+    # all else
+
+    def _is_ours(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in _METHODS:
+            await self._app(scope, receive, send)
+            return
+        first = await receive()
+        if first["type"] != "http.request":
+            raise ClientDisconnect
+        body: bytes | AsyncIterator[bytes] = first.get("body", b"")
+        if first.get("more_body", False):
+            body = _rest_of(first, receive)
+        await self._passing.answer(scope, (receive, send), _outgoing(scope, body), None)
+
+    async def _look_for(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer of what is kept here, else pass on."""
+        body = await _body_of(receive)
+        held = Held(send, _UNKNOWN)
+        await self._app(dict(scope), replayed(body, receive), held.send)
+        if held.refusal is not None:
+            await self._passing.answer(scope, (receive, send), _outgoing(scope, body), None)
+
+
+def _outgoing(
+    scope: Scope,
+    body: bytes | AsyncIterator[bytes],
+    model: str | None = None,
+    *,
+    is_heard: bool = False,
+) -> Outgoing:
+    raw = scope.get("raw_path") or scope["path"].encode()
+    path = raw.removeprefix(b"/v1")
+    if not path.isascii() or any(byte <= 32 or byte == 127 for byte in path):
+        raise Unavailable("The path has characters that must be written as %XX.")
+    headers = list(scope["headers"])
+    if is_heard:  # what is compressed could not be told of
+        headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
+        headers.append((b"accept-encoding", b"identity"))
+    return Outgoing(scope["method"], path, scope["query_string"], headers, body, model)
+
+
+def _saying_who(send: Send) -> Send:
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (ANSWERED_BY, b"replacement")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return told
+
+
+async def _body_of(receive: Receive) -> bytes:
+    """Return a whole body; the gate has limited it.
+
+    Raises:
+        ClientDisconnect: the caller has gone.
+
+    """
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _rest_of(first: Message, receive: Receive) -> AsyncIterator[bytes]:
+    message = first
+    while True:
+        if piece := message.get("body", b""):
+            yield piece
+        if not message.get("more_body", False):
+            return
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect

@@ -1,0 +1,215 @@
+"""The process that records and compares what passes through a server.
+
+`python -m selftune.rescue.recorder SOCKET`. It is apart from the server, so that looking for secrets
+and writing take nothing from those who wait for answers. Nothing is written before it is redacted;
+where nothing can be written, recording stops, and begins again when there is room.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from selftune.core.errors import SelftuneError
+from selftune.core.settings import load_settings
+from selftune.jobs.processes import die_with_parent
+from selftune.models.noted import LENGTH_BYTES, MOST_BYTES, Note, note_of
+from selftune.rescue import comparing
+from selftune.store.store import Store, open_store
+
+FOLDER = "rescue"
+STATUS = "recorder.json"
+SOCKET = "recorder.sock"
+_AT_ONCE = 64
+_WAIT_SECONDS = 0.2
+_PAUSE_SECONDS = 30.0
+"""After a write that failed; what comes meanwhile is dropped."""
+_log = logging.getLogger("selftune.recorder")
+
+
+class Status(msgspec.Struct):
+    """What was done since the process began; `selftune rescue routes` shows it."""
+
+    recorded: int = 0
+    compared: int = 0
+    taken_out: int = 0
+    """Secrets and pieces of personal data."""
+    unreadable: int = 0
+    """Exchanges that cannot be kept: refusals, pictures, what another server wrote oddly."""
+    dropped: int = 0
+    """While nothing could be written."""
+    problem: str = ""
+
+
+class Recorder:
+    """Keeps and compares notes."""
+
+    def __init__(self, store: Store) -> None:
+        self.status = Status()
+        self._store = store
+        self._folder = store.folder(FOLDER)
+        self._status_path = store.folder("run") / STATUS
+        self._silent_until = 0.0
+
+    def take(self, notes: Sequence[Note]) -> None:
+        """Keep and compare some notes; where that fails, none are kept for a while."""
+        if time.monotonic() < self._silent_until:
+            self.status.dropped += len(notes)
+            return
+        try:
+            self._compare(notes)
+            self._record([note for note in notes if note.is_recorded])
+            self.status.problem = ""
+        except (OSError, SelftuneError) as error:
+            reason = getattr(error, "message", None) or str(error)
+            _log.error("Recording stops for %g seconds: %s", _PAUSE_SECONDS, reason)
+            self.status.problem, self.status.dropped = reason, self.status.dropped + len(notes)
+            self._silent_until = time.monotonic() + _PAUSE_SECONDS
+        except Exception:  # noqa: BLE001 - what one note holds must not end the recording of others
+            _log.exception("notes were lost")
+            self.status.unreadable += len(notes)
+        self.tell()
+
+    def tell(self) -> None:
+        """Write what was done for who asks."""
+        fresh = self._status_path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            fresh.write_bytes(msgspec.json.encode(self.status))
+            fresh.replace(self._status_path)
+
+    def _record(self, notes: Sequence[Note]) -> None:
+        if not notes:
+            return
+        from selftune.rescue.recording import completions_of
+        from selftune.store.completions import save_completion
+
+        found, unreadable, taken = completions_of(self._store, notes)
+        save_completion(self._store, *found)
+        self.status.recorded += len(found)
+        self.status.unreadable += unreadable
+        self.status.taken_out += taken
+
+    def _compare(self, notes: Sequence[Note]) -> None:
+        pairs = [pair for note in notes if (pair := comparing.pair_of(note)) is not None]
+        if not pairs:
+            return
+        lines = "".join(json.dumps(pair.model_dump()) + "\n" for pair in pairs)
+        _append(self._folder / comparing.FILE, lines.encode())
+        self.status.compared += len(pairs)
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Write at the end of a file, all or nothing; a line that a crash cut is ended before."""
+    with path.open("ab+") as handle:
+        size = handle.tell()
+        if size:
+            handle.seek(size - 1)
+            data = data if handle.read(1) == b"\n" else b"\n" + data
+        try:
+            handle.write(data)
+            handle.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle.fileno(), size)
+            raise
+
+
+class _Frames:
+    """Notes as they come over one connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        connection.settimeout(_WAIT_SECONDS)
+        self._buffer = bytearray()
+        self.is_open = True
+
+    def some(self) -> list[Note]:
+        """Return what is there, after a short wait for the first."""
+        notes: list[Note] = []
+        while len(notes) < _AT_ONCE:
+            if (note := self._next()) is not None:
+                notes.append(note)
+            elif not self._receive(wait=not notes):
+                break
+        return notes
+
+    def _receive(self, *, wait: bool) -> bool:
+        self._connection.settimeout(_WAIT_SECONDS if wait else 0.0)
+        try:
+            data = self._connection.recv(1 << 20)
+        except (TimeoutError, BlockingIOError):
+            return False
+        except OSError:
+            data = b""
+        self._buffer += data
+        self.is_open = bool(data)
+        return self.is_open
+
+    def _next(self) -> Note | None:
+        if len(self._buffer) < LENGTH_BYTES:
+            return None
+        size = int.from_bytes(self._buffer[:LENGTH_BYTES])
+        if size > 2 * MOST_BYTES:
+            raise ValueError("a frame is larger than any note")
+        end = LENGTH_BYTES + size
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[LENGTH_BYTES:end])
+        del self._buffer[:end]
+        return note_of(body)
+
+
+def serve(store: Store, path: Path) -> None:
+    """Take notes until the process is asked to end; what has come by then is still kept."""
+    recorder = Recorder(store)
+    recorder.tell()
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
+    with _listening(path) as listening:
+        while not stopping:
+            try:
+                connection, _ = listening.accept()
+            except TimeoutError:
+                continue
+            with connection:
+                frames = _Frames(connection)
+                while frames.is_open:
+                    notes = frames.some()
+                    if notes:
+                        recorder.take(notes)
+                    elif stopping:
+                        break
+
+
+@contextlib.contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(path))
+    finally:
+        os.umask(before)
+    with listening:
+        listening.listen(1)
+        listening.settimeout(_WAIT_SECONDS)
+        yield listening
+
+
+def main() -> None:
+    """Run the process."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    die_with_parent()
+    serve(open_store(load_settings()), Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()
