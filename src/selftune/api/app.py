@@ -9,6 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from selftune.api import errors
+from selftune.api.archive.front import Front
+from selftune.api.archive.shelf import Archive, Shelf
 from selftune.api.auth import Authenticator
 from selftune.api.batches import routes as batches
 from selftune.api.chat import routes as chat
@@ -26,10 +28,11 @@ from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
 from selftune.api.responses import routes as responses
 from selftune.api.uploads import routes as uploads
+from selftune.api.upstream.cutover import Cutover, Upstream
 from selftune.core.records import Identity
 from selftune.models.relay import Relay
 from selftune.serve.client import ServingClient
-from selftune.store.accounts import default_identity
+from selftune.store.accounts import DEFAULT_PROJECT, default_identity
 from selftune.store.store import Store
 
 ROUTERS = (
@@ -55,10 +58,17 @@ def create_app(
     *,
     without_keys: bool = False,
     caller: Identity | None = None,
+    archive: Archive | None = None,
+    upstream: Upstream | None = None,
 ) -> Starlette:
-    """Return the application. Where there is a `caller`, every request is theirs."""
+    """Return the application. Where there is a `caller`, every request is theirs.
+
+    An archive is what the default project sees beside its own objects; an account upstream is
+    asked for all that is not here.
+    """
     routes = [route for router in ROUTERS for route in router.routes]
-    parts = Context(store, serving, Relay(store.root))
+    shelf = None if archive is None else Shelf(archive, DEFAULT_PROJECT)
+    parts = Context(store, serving, Relay(store.root), shelf)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -72,6 +82,10 @@ def create_app(
     errors.install(app)
     everybody = default_identity(store) if without_keys else caller
     authenticator = Authenticator(store, everybody)
+    if shelf is not None:
+        app.add_middleware(Front, shelf=shelf)
+    if upstream is not None:
+        app.add_middleware(Cutover, parts=parts, routes=tuple(routes), upstream=upstream)
     app.add_middleware(Gate, store=store, authenticator=authenticator)
     return app
 

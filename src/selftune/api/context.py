@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.archive.shelf import Shelf
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Identity
 from selftune.models.relay import Relay
@@ -53,6 +54,8 @@ class Context:
     store: Store
     serving: ServingClient
     relay: Relay
+    shelf: Shelf | None = None
+    """An archived account that is served beside the store."""
 
     @property
     def is_spec_profile(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect, Request
 
+from selftune.api.archive.bring import explained
 from selftune.api.context import Context, Storable, is_count
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Identity
@@ -99,9 +100,9 @@ def served(parts: Context, caller: Identity, name: str) -> Served:
     """Return what serves a model's name; in the spec profile every name is served."""
     try:
         return resolve(parts.store, caller, name)
-    except NotFound:
+    except NotFound as unknown:
         if not parts.is_spec_profile:
-            raise
+            raise explained(parts, caller, name, unknown) from None
         return Served(engine="fake", folder=None)
 
 

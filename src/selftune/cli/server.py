@@ -8,11 +8,14 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from typing import IO, Annotated
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from selftune.cli.console import err, out
+from selftune.cli.grouping import grouped
+from selftune.cli.upstream import PassingOn, introduce_upstream, recorder_of, upstream_of
 from selftune.core.errors import InvalidInput
 from selftune.core.settings import Settings, child_environment, load_settings
 from selftune.jobs.devices import find_devices
@@ -20,10 +23,18 @@ from selftune.jobs.processes import KeptAlive, check_python
 from selftune.store.accounts import create_key, list_keys
 from selftune.store.store import Store, open_store
 
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from selftune.api.upstream.cutover import Upstream
+    from selftune.rescue.archive.reader import Archive
+
 _BACKLOG = 2048
 
 
+@grouped
 def serve(
+    *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 picks a free one.")] = None,
     no_auth: Annotated[
@@ -32,6 +43,15 @@ def serve(
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Start no worker; run one with `selftune worker`.")
     ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `selftune rescue archive`: what is in it is answered under its old "
+            "ids, read-only, to keys of the default project.",
+            metavar="DIR",
+        ),
+    ] = None,
+    passing: PassingOn,
 ) -> None:
     """Serve OpenAI's API from this machine."""
     settings = load_settings(host=host, port=port, workers=0 if no_worker else None)
@@ -42,11 +62,20 @@ def serve(
         )
     check_python(settings.train_python)
     find_devices(settings.devices)  # raises what is wrong with the setting, here and not in a log
+    opened = None if archive is None else _opened(archive)
     store = open_store(settings)
-    with _only_server(store), _listen(settings) as listening, _children(store):
+    upstream = upstream_of(store, passing)
+    with _only_server(store), _listen(settings) as listening, _children(store, upstream):
         url = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}"
         _introduce(store, url, no_auth=no_auth)
-        _run(store, listening, no_auth=no_auth)
+        if opened is not None:
+            _introduce_archive(opened)
+        if upstream is not None:
+            introduce_upstream(upstream)
+        from selftune.asgi import application  # slow to import: after what is printed
+
+        app = application(store, without_keys=no_auth, archive=opened, upstream=upstream)
+        _run(app, listening)
 
 
 def worker() -> None:
@@ -56,13 +85,11 @@ def worker() -> None:
     raise typer.Exit(main([]))
 
 
-def _run(store: Store, listening: socket.socket, *, no_auth: bool) -> None:
+def _run(app: "Starlette", listening: socket.socket) -> None:
     import uvicorn
 
-    from selftune.asgi import application
-
     config = uvicorn.Config(
-        application(store, without_keys=no_auth),
+        app,
         log_level="warning",
         loop="auto",
         http="httptools",
@@ -87,6 +114,36 @@ def _introduce(store: Store, url: str, *, no_auth: bool) -> None:
         out.print("[yellow]This key is shown once and stored hashed: keep it.[/]")
     else:
         out.print("  export OPENAI_API_KEY=…    (make another with `selftune keys create NAME`)")
+
+
+def _opened(folder: Path) -> "Archive":
+    from selftune.rescue.archive.reader import Archive
+
+    return Archive.open(folder)
+
+
+def _introduce_archive(archive: "Archive") -> None:
+    """Print what else is answered, and whether it is all there was."""
+    from selftune.rescue.archive.format import NAMES
+
+    told = archive.manifest
+    kept = [
+        f"{sum(states.values()):,} {NAMES[kind]}"
+        for kind, states in told.counts.items()
+        if kind in NAMES and kind != "list"
+    ]
+    out.print(
+        f"  archive of {told.source.base_url}, read-only: {', '.join(kept) or 'nothing'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if not told.is_complete:
+        err.print(
+            f"The archive is not complete: `selftune rescue archive {archive.folder}` goes on; "
+            "start the server again afterwards.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @contextlib.contextmanager
@@ -127,8 +184,8 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _children(store: Store) -> Iterator[None]:
-    """Keep the worker and the serving process alive while the server runs."""
+def _children(store: Store, upstream: "Upstream | None") -> Iterator[None]:
+    """Keep the worker, the serving process and what records alive while the server runs."""
     from selftune.serve.address import socket_path
 
     environment, logs = child_environment(store.settings), store.folder("logs")
@@ -139,6 +196,8 @@ def _children(store: Store) -> Iterator[None]:
     for number in range(store.settings.workers):
         log = logs / f"worker-{number}.log"
         children.append(KeptAlive("selftune.worker", (), environment, log))
+    if upstream is not None:
+        children.append(recorder_of(store, upstream))
     for child in children:
         child.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.archive.bring import bring_file
 from selftune.api.batches.wire import CreateBatch, batch_json
 from selftune.api.context import (
     answer,
@@ -56,6 +57,7 @@ def cancel(request: Request, batch_id: str) -> Response:
 
 def _create(request: Request, wanted: CreateBatch) -> Response:
     checked = wanted.request()
+    bring_file(request, checked.input_file_id, "input_file_id")
     creation = creation_of(request, wanted.model_dump(mode="json"))
     made = create_batch(context(request).store, identity(request), checked, creation)
     return answer(batch_json(made))

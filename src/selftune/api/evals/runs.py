@@ -7,6 +7,7 @@ from anyio import from_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from selftune.api.archive.bring import bring_eval, bring_file
 from selftune.api.context import (
     Context,
     answer,
@@ -112,10 +113,12 @@ def item(request: Request, eval_id: str, run_id: str, item_id: str) -> Response:
 
 
 def _create(request: Request, eval_id: str, wanted: CreateRun) -> Response:
+    bring_eval(request, eval_id)
     made = eval_or_placeholder(request, eval_id)
     checked = wanted.request()
     source = read_data_source(wanted.data_source)
     if isinstance(source.source, FileId):
+        bring_file(request, source.source.id, "data_source.source.id")
         files_or_placeholders(request, source.source.id)
     _check_model(request, source)
     creation = creation_of(request, wanted.model_dump(mode="json"))

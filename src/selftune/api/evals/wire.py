@@ -74,7 +74,7 @@ class CreateEval(BaseModel):
         _check_echo(config.item_schema, "data_source_config.item_schema")
         if config.type == "custom" and config.item_schema is None:
             raise _lacks("data_source_config.item_schema")
-        criteria = [_criterion(at, each) for at, each in enumerate(self.testing_criteria)]
+        criteria = [criterion_of(at, each) for at, each in enumerate(self.testing_criteria)]
         wanted = {name: str(value) for name, value in (config.metadata or {}).items()}
         return EvalRequest(
             name=self.name,
@@ -199,7 +199,7 @@ def _criteria(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _criterion(number: int, value: dict[str, Any]) -> NewCriterion:
+def criterion_of(number: int, value: dict[str, Any]) -> NewCriterion:
     """Return a criterion whose grader was tried.
 
     Raises:
