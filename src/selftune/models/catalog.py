@@ -59,7 +59,8 @@ class Base(Record):
     targets: tuple[str, ...] = ()
     """Modules that get adapters; none means every linear layer but the last."""
     learning_rate: dict[str, float] = Field(default_factory=dict)
-    """By method: what `learning_rate_multiplier` multiplies; absent means the engine's own."""
+    """By method, for adapters: what `learning_rate_multiplier` multiplies; full training takes a tenth.
+    Absent means the engine's own."""
     server: str | None = None
     """Address of the OpenAI-shaped server that answers for it, such as vLLM's."""
     note: str | None = None

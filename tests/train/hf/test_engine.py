@@ -8,13 +8,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tests.conftest import stored_file
 from tests.made_models import make_model
 from tests.train.recorded import RecordedRun, folder_bytes, write_chats
 
 from selftune.core.errors import Cancelled, JobFailed, LeaseLost
-from selftune.core.records import Hyperparameters, TrainOptions
+from selftune.core.records import Hyperparameters, TrainOptions, TrainSpec
+from selftune.models.own_catalog import add_base
+from selftune.store.accounts import default_identity
+from selftune.store.files import save_file
+from selftune.store.store import Store
+from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.engine import Trained, TrainRequest
 from selftune.train.engines.hf import Params, build
+from selftune.train.hf.adapters import Kind
+from selftune.train.request import request_of
 
 ROWS = [(f"please {verb} the {noun}", verb) for verb in ("open", "close") for noun in "abcdef"]
 ASKED = Hyperparameters(n_epochs=2, batch_size=6, learning_rate_multiplier=4.0)
@@ -112,6 +120,46 @@ def test_every_setting_is_told_with_its_reason(base: Path, told: TellingRun, cha
     assert "rank=4 (asked for)" in settings
     assert "max_length=40 (asked for)" in settings
     assert "learning_rate=0.0005 (auto: supervised, 32 wide, 10 x for adapters" in settings
+
+
+@pytest.mark.parametrize("adapter", ["lora", "full"])
+def test_layers_and_rate_of_a_homes_own_catalogue_are_trained_with(
+    base: Path, told: TellingRun, chats: Path, store: Store, adapter: Kind
+) -> None:
+    own = {"targets": ["q_proj", "v_proj"], "learning_rate": {"supervised": 0.002}}
+    add_base(store.root, {"id": "tiny/own", "source": str(base)} | own)
+    file = stored_file(store, chats.read_bytes())
+    save_file(store, file)
+    asked = FinetuneRequest(
+        model="tiny/own",
+        training_file=file.id,
+        hyperparameters=Hyperparameters(n_epochs=1, batch_size=12, learning_rate_multiplier=2.0),
+        options=TrainOptions(adapter=adapter),
+    )
+    job = create_finetuning_job(store, default_identity(store), asked)
+    request = request_of(store, job, TrainSpec.model_validate(job.spec))
+    build(Params()).train(request, told)
+    if adapter == "full":
+        assert "learning_rate=0.0004 (the catalogue's, divided by 10" in told.said["settings"]
+        return
+    assert "learning_rate=0.004 (the catalogue's, times" in told.said["settings"]
+    config = json.loads((told.model / "adapter_config.json").read_text("utf-8"))
+    assert config["target_modules"] == ["q_proj", "v_proj"]
+
+
+def test_layers_that_the_model_does_not_have_are_named(
+    base: Path, told: TellingRun, chats: Path
+) -> None:
+    request = TrainRequest(
+        base_folder=base,
+        training_file=chats,
+        hyperparameters=ASKED,
+        targets=("q_proj", "c_attn"),
+        seed=3,
+        threads=1,
+    )
+    with pytest.raises(JobFailed, match=r"'c_attn'.* linear ones: .*q_proj.*catalog\.toml"):
+        build(Params()).train(request, told)
 
 
 def test_validation_is_on_a_batch_and_on_all_at_the_end_of_an_epoch(first: TellingRun) -> None:

@@ -150,7 +150,7 @@ def load_trainee(
     dtype = getattr(torch, loaded.precision)
     _drop_nothing(inner)
     if kind != "full":
-        targets = request.targets or linear_layers(inner)
+        targets = _named_layers(inner, request.targets) or linear_layers(inner)
         model = _with_adapter(inner, start, targets, (rank, alpha, request.seed))
         return Trainee(model, inner, kind, start.origin, loaded.device, dtype)
     if start.adapter is not None:
@@ -173,6 +173,25 @@ def linear_layers(model: Any) -> tuple[str, ...]:
             found.append(name)
     short = {name.rpartition(".")[2] for name in found}
     return tuple(sorted(found if short & others else short))
+
+
+def _named_layers(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the catalogue's layers.
+
+    Raises:
+        JobFailed: the model has no layer of such a name.
+
+    """
+    for wanted in names:
+        if not any(f".{name}".endswith(f".{wanted}") for name, _ in model.named_modules()):
+            known = ", ".join(sorted({name.rpartition(".")[2] for name in linear_layers(model)}))
+            raise JobFailed(
+                f"The catalogue gives adapters to {wanted!r}, and the model has no layer of that "
+                f"name, but these linear ones: {known}. Change `targets` of the base in the home's catalog.toml.",
+                code="invalid_value",
+                param="model",
+            )
+    return names
 
 
 def _load(request: TrainRequest, start: Start, kind: Kind) -> Loaded:

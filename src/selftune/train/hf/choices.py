@@ -134,13 +134,16 @@ def choose(request: TrainRequest, model: Model, lengths: Sequence[int]) -> Choic
 
 def choose_rate(request: TrainRequest, model: Model) -> Resolved:
     """Return the learning rate that `learning_rate_multiplier` multiplies."""
-    method = request.method
+    method, is_full = request.method, kind_of(request) == "full"
     if request.learning_rate is not None:
+        if is_full:
+            why = f"the catalogue's, divided by {LORA_RATE:g} since every weight learns"
+            return Resolved(value=request.learning_rate / LORA_RATE, reason=why)
         return Resolved(value=request.learning_rate, reason="the catalogue's")
     exponent = LLAMA_EXPONENT if "llama" in model.family else OTHER_EXPONENT
     rate = RATES[method] * min(1.0, (HIDDEN / model.hidden) ** exponent)
     why = f"auto: {method}, {model.hidden} wide"
-    if kind_of(request) == "full":
+    if is_full:
         return Resolved(value=rate, reason=why)
     return Resolved(value=rate * LORA_RATE, reason=f"{why}, {LORA_RATE:g} x for adapters")
 
