@@ -113,13 +113,18 @@ def check(
 
 def _key(profile: "Profile") -> str:
     """Return in words where the key comes from; never the key."""
+    from selftune.core.errors import InvalidInput
     from selftune.core.settings import read_variable
     from selftune.models.profiles import is_openai, read_key
 
     variable = profile.key_variable
+    try:
+        key = read_key(profile)
+    except InvalidInput as error:
+        return error.message
     if variable and read_variable(variable):
         return f"in {variable}"
-    if read_key(profile) is not None:
+    if key is not None:
         return "in the keyring"
     needed = profile.kind == "azure" or profile.api_key_variable or is_openai(profile)
     return f"missing: {variable} is not set" if needed else "none"

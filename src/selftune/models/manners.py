@@ -7,6 +7,7 @@ the HTTP client, which all copies share.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +52,25 @@ def open_politely(profile: "Profile", retries: int) -> "AsyncOpenAI":
 class Turns:
     """Requests one after the other, so many a minute, and none while the provider asks for quiet."""
 
-    def __init__(self, per_minute: int | None) -> None:
+    def __init__(
+        self,
+        per_minute: int | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._gap = 60.0 / per_minute if per_minute else 0.0
+        self._clock, self._sleep = clock, sleep
         self._next = self._quiet_until = 0.0
 
     async def wait(self) -> None:
         """Wait for a turn."""
-        at = max(time.monotonic(), self._next)
-        self._next = at + self._gap
-        while (until := max(at, self._quiet_until)) > (now := time.monotonic()):
-            await asyncio.sleep(until - now)
+        while (at := max(self._next, self._quiet_until)) > (now := self._clock()):
+            await self._sleep(at - now)
+        self._next = now + self._gap
 
     def pause(self, seconds: float) -> None:
         """Let nothing begin for this long."""
-        until = time.monotonic() + min(seconds, _LONGEST_WAIT_SECONDS)
+        until = self._clock() + min(seconds, _LONGEST_WAIT_SECONDS)
         self._quiet_until = max(self._quiet_until, until)
 
 

@@ -61,6 +61,14 @@ def told(profile: Profile) -> Iterator[None]:
         yield
     except APIError as error:
         raise meaning(profile, error) from None
+    except AttributeError as error:
+        if not isinstance(error.obj, str):
+            raise
+        # The client takes a page of another kind for a text, and stumbles over it.
+        raise Unavailable(
+            f"What {place_of(profile)} answers is not OpenAI's API: check base_url, which mostly "
+            "ends with /v1."
+        ) from None
 
 
 def meaning(profile: Profile, error: "APIError") -> SelftuneError:
@@ -74,7 +82,7 @@ def meaning(profile: Profile, error: "APIError") -> SelftuneError:
         return Unavailable(f"{place_of(profile)} cannot be reached: {reason} Check its address.")
     if not isinstance(error, APIStatusError):
         message = _clean(profile, error.message)
-        return Unavailable(f"What {place_of(profile)} answers cannot be read: {message}")
+        return Unavailable(f"What {place_of(profile)} answers is not OpenAI's API: {message}")
     body = error.body if isinstance(error.body, dict) else {}
     message = _clean(profile, str(body.get("message") or error.message))
     return _of_status(profile, error.status_code, error.code, message)

@@ -1,24 +1,17 @@
-"""Create a job at a provider once, whatever becomes of the answer.
+"""Create a job at a provider once: the intent is noted, and a job that may be there is looked for."""
 
-OpenAI knows no key for repeats. So the intent is noted, the job is asked for without blind retries,
-and where the answer was not heard the provider's list is looked at before asking again.
-"""
-
-import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from selftune.core.canonical import fingerprint
 from selftune.train.remote.kept import Book
+from selftune.train.remote.once import may_be_made, once
 
 if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI
+    from openai import AsyncOpenAI
     from openai.types.fine_tuning import FineTuningJob
 
-_ATTEMPTS = 6
-_FIRST_WAIT_SECONDS = 0.5
-_LONGEST_WAIT_SECONDS = 30.0
 _CLOCK_SECONDS = 600
 """So much may the provider's clock be behind ours."""
 _PAGE = 100
@@ -40,38 +33,23 @@ async def created(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> st
     elif (found := await _find(client, book, body)) is not None:
         return _noted(book, found)
     key = fingerprint([book.folder.name, len(book.kept.ended)])
-    once = client.with_options(max_retries=0)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            job = await once.fine_tuning.jobs.create(**body, extra_headers={"Idempotency-Key": key})
-        except APIError as error:
-            if not _may_have_been_heard(error):
-                book.note(creating_since=None)
-                raise
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return _noted(book, job.id)
-        await asyncio.sleep(min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0**attempt))
-        if (found := await _find(client, book, body)) is not None:
-            return _noted(book, found)
-    raise AssertionError("the last attempt returns or raises")
+    unrepeated = client.with_options(max_retries=0)
+
+    async def make() -> str:
+        jobs = unrepeated.fine_tuning.jobs
+        return (await jobs.create(**body, extra_headers={"Idempotency-Key": key})).id
+
+    try:
+        return _noted(book, await once(make, lambda: _find(client, book, body)))
+    except APIError as error:
+        if not may_be_made(error):
+            book.note(creating_since=None)
+        raise
 
 
 def _noted(book: Book, job_id: str) -> str:
     book.note(job=job_id, creating_since=None)
     return job_id
-
-
-def _may_have_been_heard(error: "APIError") -> bool:
-    """Return whether a job may be there, or may be made later, for all that was answered."""
-    from openai import APIStatusError
-
-    if not isinstance(error, APIStatusError):
-        return True
-    if error.code in ("insufficient_quota", "daily_rate_limit_exceeded"):
-        return False
-    return error.status_code in (408, 409, 429) or error.status_code >= 500
 
 
 async def _find(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from selftune.core.errors import JobFailed
+from selftune.train.remote.once import once
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -28,10 +29,18 @@ _RESULTS = "fine-tune-results"
 async def uploaded(client: "AsyncOpenAI", part: str, content: bytes) -> str:
     """Return the id of a file for training with this content, uploaded unless it is there."""
     name = f"{part}-{sha256(content).hexdigest()[:_DIGITS]}.jsonl"
-    async for file in client.files.list(purpose="fine-tune", limit=_PAGE):
-        if file.filename == name and file.bytes == len(content) and file.status != "error":
-            return file.id
-    return (await client.files.create(file=(name, content), purpose="fine-tune")).id
+    unrepeated = client.with_options(max_retries=0)
+
+    async def make() -> str:
+        return (await unrepeated.files.create(file=(name, content), purpose="fine-tune")).id
+
+    async def find() -> str | None:
+        async for file in client.files.list(purpose="fine-tune", limit=_PAGE):
+            if file.filename == name and file.bytes == len(content) and file.status != "error":
+                return file.id
+        return None
+
+    return await find() or await once(make, find)
 
 
 async def is_there(client: "AsyncOpenAI", file_id: str) -> bool:

@@ -84,12 +84,17 @@ def train_there(home: Path, order: Order, hearing: Hearing, *, again: bool = Fal
 async def _train(order: Order, book: Book, hearing: Hearing) -> Made:
     async with open_client(order.profile) as client:
         with told(order.profile):
-            if book.kept.job is None:
-                hearing.stage(f"Uploading to {order.profile.name}")
+            name, earlier = order.profile.name, book.kept.job
+            if earlier is None:
+                hearing.stage(f"Uploading to {name}")
                 await _upload(client, order, book)
             body = job_body(order.profile.kind, _with_files(order, book.kept))
             job_id = await created(client, book, body)
-            hearing.stage(f"Tuning at {order.profile.name}: {job_id} goes on if this ends")
+            hearing.stage(
+                f"Tuning at {name}: {job_id} goes on there if this ends"
+                if earlier is None
+                else f"Going on at {name} with {job_id} of an earlier run"
+            )
             ended = await followed(client, job_id, hearing.events)
             _raise_if_not_succeeded(order, book, ended.job)
             results = await _results(client, book, ended.job)
