@@ -46,6 +46,7 @@ def asked_result(
         state=_state(scores) if is_answered else "unanswered",
         output=answer.text,
         message=answer.message if has_more else {},
+        logprobs=answer.logprobs,
         finish=answer.status,
         reason=answer.reason,
         model=answer.model,

@@ -40,6 +40,8 @@ class Result(Record):
     output: str = ""
     message: dict[str, Any] = Field(default_factory=dict)
     """The assistant's whole message where it is more than text: tool calls."""
+    logprobs: dict[str, Any] | None = None
+    """Of its tokens, where they were asked for and given."""
     finish: str = ""
     """`answered`, `refused`, `cut`, `malformed`, `rejected`, `failed`; `given` where the data has the
     answer."""

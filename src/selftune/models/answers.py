@@ -51,6 +51,8 @@ class Answer(Record):
     text: str = ""
     message: dict[str, Any] = Field(default_factory=dict)
     """The assistant's whole message, tool calls and all."""
+    logprobs: dict[str, Any] | None = None
+    """Of its tokens, as the endpoint writes them; None where they were not asked for or given."""
     model: str = ""
     """The snapshot that answered, as the endpoint names it."""
     usage: Usage | None = None
@@ -92,6 +94,7 @@ def answer_of(asked: Question, completion: Any) -> Answer:
         status=status,
         text=said,
         message=message,
+        logprobs=_logprobs(choice.get("logprobs")),
         model=str(completion.get("model") or ""),
         usage=_usage(completion.get("usage")),
         reason=reason,
@@ -168,6 +171,10 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _logprobs(found: Any) -> dict[str, Any] | None:
+    return found if isinstance(found, dict) and found.get("content") else None
 
 
 def _usage(found: Any) -> Usage | None:

@@ -3,8 +3,12 @@
 import typer
 
 from selftune.cli.rescue.archive import archive
+from selftune.cli.rescue.record import record
+from selftune.cli.rescue.retrain import retrain
 from selftune.cli.rescue.verify import verify
 
 app = typer.Typer(help="Leave a provider with everything.", no_args_is_help=True)
 app.command()(archive)
 app.command()(verify)
+app.command()(record)
+app.command()(retrain)

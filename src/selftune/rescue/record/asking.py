@@ -1,0 +1,111 @@
+"""Ask an account politely: within a number of requests, and without logprobs where they are refused."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Self
+
+from selftune.core.errors import BudgetSpent, InvalidInput, PermissionDenied
+from selftune.core.settings import Settings
+from selftune.evaluate.arms import Answerer
+from selftune.evaluate.evalfile import Limits
+from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
+from selftune.prove.home import Home
+
+LOGPROBS = "logprobs"
+
+
+@dataclass
+class Purse:
+    """How many requests may still be sent, by all models of one command together."""
+
+    requests: int | None = None
+    """None is no limit."""
+    without_logprobs: set[str] = field(default_factory=set)
+    """Models that refused them."""
+
+    def take(self) -> None:
+        """Take one request.
+
+        Raises:
+            BudgetSpent: there is none left.
+
+        """
+        if self.requests is None:
+            return
+        if self.requests < 1:
+            raise BudgetSpent(
+                "The budget of requests is spent. What was answered is kept; the same command again "
+                "goes on with a new budget as large."
+            )
+        self.requests -= 1
+
+
+class RecordingHome(Home):
+    """A home whose endpoints are asked for a recording."""
+
+    def __init__(self, settings: Settings, purse: Purse) -> None:
+        super().__init__(settings)
+        self._purse = purse
+
+    def open(
+        self, model: str, endpoint: Endpoint | None, limits: Limits
+    ) -> AbstractAsyncContextManager[Answerer]:
+        """Open what answers for a model."""
+        if endpoint is None:
+            raise InvalidInput(f"{model!r} has no account to be asked at.")
+        return _Asked(super().open(model, endpoint, limits), self._purse)
+
+
+class _Asked:
+    """An endpoint that is asked within a budget; it is its own context."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[Answerer], purse: Purse) -> None:
+        self._opened, self._purse = opened, purse
+
+    async def __aenter__(self) -> Self:
+        self._inner = await self._opened.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._opened.__aexit__(None, None, None)
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent so far."""
+        return self._inner.requests
+
+    @property
+    def lag(self) -> float:
+        """How late this process was."""
+        return self._inner.lag
+
+    async def ready(self) -> int:
+        """Return when one more question would be asked at once."""
+        return await self._inner.ready()
+
+    async def answer(self, asked: Question) -> Answer:
+        """Ask with logprobs, and again without them where they are refused."""
+        model = str(asked.body.get("model"))
+        if LOGPROBS not in asked.body or model in self._purse.without_logprobs:
+            return await self._ask(_plain(asked))
+        try:
+            answer = await self._ask(asked)
+        except PermissionDenied as error:
+            if LOGPROBS not in error.message:
+                raise
+        else:
+            if answer.status != "rejected" or LOGPROBS not in answer.reason:
+                return answer
+        self._purse.without_logprobs.add(model)
+        return await self._ask(_plain(asked))
+
+    async def _ask(self, asked: Question) -> Answer:
+        self._purse.take()
+        return await self._inner.answer(asked)
+
+
+def _plain(asked: Question) -> Question:
+    """Return a question without logprobs, under its own key: it is the same question."""
+    body = {name: value for name, value in asked.body.items() if name != LOGPROBS}
+    return asked.model_copy(update={"body": body})

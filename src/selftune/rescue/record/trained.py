@@ -1,0 +1,97 @@
+"""What a model was trained on: those prompts show what it learnt by heart, not how good it is."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from selftune.core.errors import InvalidInput
+from selftune.data.read import read_rows
+from selftune.models.messages import SYSTEM_ROLES, content_text
+from selftune.rescue.archive.reader import Archive
+
+if TYPE_CHECKING:
+    from selftune.rescue.record.prompts import Prompt
+
+
+class Files(NamedTuple):
+    """Files of the job that made a model."""
+
+    job: dict[str, Any] | None
+    training: Path | None
+    validation: Path | None
+
+
+def files_of(archive: Archive, model: str) -> Files:
+    """Return the job of a model or of a checkpoint, and the files that are still there."""
+    job = _job_of(archive, model)
+    if job is None:
+        return Files(None, None, None)
+    return Files(
+        job,
+        _content(archive, job.get("training_file")),
+        _content(archive, job.get("validation_file")),
+    )
+
+
+def _job_of(archive: Archive, model: str) -> dict[str, Any] | None:
+    for entry in archive.list("job"):
+        if isinstance(entry.object, dict) and entry.object.get("fine_tuned_model") == model:
+            return entry.object
+    for entry in archive.list("checkpoint"):
+        found = entry.object if isinstance(entry.object, dict) else {}
+        if found.get("fine_tuned_model_checkpoint") == model and entry.parent is not None:
+            job = archive.get("job", entry.parent)
+            return job.object if job is not None and isinstance(job.object, dict) else None
+    return None
+
+
+def _content(archive: Archive, name: Any) -> Path | None:
+    entry = None if not isinstance(name, str) else archive.get("file", name)
+    return None if entry is None or entry.blob is None else archive.blob(entry.blob)
+
+
+def asked_in(path: Path) -> set[str]:
+    """Return what the rows of a training file ask."""
+    asked = set()
+    for row in read_rows(path):
+        inner = row.get("input")
+        messages = inner.get("messages") if isinstance(inner, dict) else row.get("messages")
+        if isinstance(messages, list):
+            asked.add(_asked(_without_answer(messages)))
+    return asked
+
+
+def without_trained(
+    prompts: Sequence["Prompt"], trained: Iterable[Path], model: str
+) -> tuple[tuple["Prompt", ...], int]:
+    """Return the prompts that no training row asks, and how many others there were.
+
+    Raises:
+        InvalidInput: all of them are training rows.
+
+    """
+    known: set[str] = set().union(*(asked_in(path) for path in trained))
+    left = tuple(each for each in prompts if _asked(each.messages) not in known)
+    if prompts and not left:
+        raise InvalidInput(
+            f"All {len(prompts):,} prompts are rows that {model} was trained on: its answers to them "
+            "show what it learnt by heart, and a replacement that was trained on the same rows "
+            "would look as good whatever it is. Give prompts that it has not seen: a validation "
+            "file, eval items, stored completions, logs."
+        )
+    return left, len(prompts) - len(left)
+
+
+def _without_answer(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    is_answered = bool(messages) and messages[-1].get("role") == "assistant"
+    return messages[:-1] if is_answered else messages
+
+
+def _asked(messages: Sequence[dict[str, Any]]) -> str:
+    """Return what is asked, without the system message: it may have been changed since."""
+    said = [
+        (str(each.get("role")), content_text(each).strip())
+        for each in messages
+        if each.get("role") not in SYSTEM_ROLES
+    ]
+    return repr(said)

@@ -1,0 +1,237 @@
+"""A tuned model of an archive -> a job here, trained from the same files, answering under the old name.
+
+A job carries the old name in its metadata. So the same command again finds it, waits for it, or sees
+that it is done.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from selftune.core.errors import InvalidInput, NotFound, SelftuneError
+from selftune.core.records import File, Identity, Job, Record, TrainSpec
+from selftune.jobs.events import NewEvent, append_events
+from selftune.jobs.queue import JobQuery, list_jobs
+from selftune.models.chosen import catalog_of
+from selftune.models.own_catalog import set_replacement
+from selftune.rescue.archive.reader import Archive
+from selftune.rescue.record.trained import files_of
+from selftune.rescue.retrain.translate import Translated, translate
+from selftune.store.files import save_file
+from selftune.store.store import Store
+from selftune.train.create import KIND
+from selftune.worker import run_until_done
+from selftune.workflow import FinetuneRequest, create_finetuning_job
+
+MARK = "rescued"
+"""Key of a job's metadata: the name of the model that it replaces."""
+_OPEN = ("validating_files", "queued", "running", "pausing", "paused")
+_CHUNK = 1 << 20
+_MOST_PAIRS = 16
+_LONGEST_CHAIN = 100
+
+
+class Wishes(Record):
+    """What the user wants, over what the archive says."""
+
+    base: str | None = None
+    """Absent, what the name of the old base stands for on this machine."""
+    training: Path | None = None
+    """A file in place of the archived one."""
+    hyperparameters: dict[str, Any] = Field(default_factory=dict)
+    again: bool = False
+    """Train anew, even where it was done."""
+    waits: bool = True
+    alias: bool = True
+
+
+class Retrained(Record):
+    """What became of one model."""
+
+    old: str
+    status: str
+    """Of the job; `refused` where there is none."""
+    job: str | None = None
+    model: str | None = None
+    """The replacement."""
+    base: str | None = None
+    said: tuple[str, ...] = ()
+    """What is different from the old job."""
+    replaces: bool = False
+    """The old name answers with it now."""
+    reason: str = ""
+    """Why it is not done."""
+
+
+class _Rows(NamedTuple):
+    paths: tuple[Path, ...]
+    name: str
+
+
+def retrain(
+    store: Store,
+    identity: Identity,
+    archive: Archive,
+    old: str,
+    wishes: Wishes,
+    watch: Callable[[Job], None] = lambda job: None,
+) -> Retrained:
+    """Train the replacement of one model, or go on with it; let it answer under the old name."""
+    try:
+        job, said = _begun(store, identity, archive, old, wishes)
+    except (InvalidInput, NotFound) as error:
+        return Retrained(old=old, status="refused", reason=error.message)
+    if wishes.waits and job.status in _OPEN:
+        job = run_until_done(store, job.id, identity.project_id, watch)
+    model = str(job.state["fine_tuned_model"]) if job.status == "succeeded" else None
+    if model is not None and wishes.alias:
+        set_replacement(store.root, old, model)
+    error_words = job.error.message if job.error is not None else ""
+    return Retrained(
+        old=old,
+        status=job.status,
+        job=job.id,
+        model=model,
+        base=str(job.spec["base"]),
+        said=said,
+        replaces=model is not None and wishes.alias,
+        reason=error_words,
+    )
+
+
+def _begun(
+    store: Store, identity: Identity, archive: Archive, old: str, wishes: Wishes
+) -> tuple[Job, tuple[str, ...]]:
+    """Return the job of a model, found or created, and what is different in it."""
+    there = files_of(archive, old).job
+    if there is None:
+        raise NotFound(
+            f"The archive has no job that made {old!r}: see `selftune rescue inventory`."
+        )
+    found = translate(there, wishes.hyperparameters)
+    name = wishes.base or _base_of(store, there)
+    base = catalog_of(store.settings).trainable(name)
+    known = None if wishes.again else _known(store, identity, old, base.id, found)
+    if known is not None:
+        return known, found.said
+    rows = _rows(archive, old, there, wishes)
+    validation = files_of(archive, old).validation
+    kept = {str(k): str(v) for k, v in (there.get("metadata") or {}).items() if k != MARK}
+    request = FinetuneRequest(
+        model=name,
+        training_file=_keep(store, identity, rows).id,
+        validation_file=None
+        if validation is None
+        else _keep(store, identity, _Rows((validation,), "validation.jsonl")).id,
+        suffix=there.get("user_provided_suffix"),
+        seed=there.get("seed"),
+        method=found.method,
+        hyperparameters=found.hyperparameters,
+        grader=found.grader,
+        response_format=found.response_format,
+        metadata=dict(list(kept.items())[: _MOST_PAIRS - 1]) | {MARK: old},
+    )
+    job = create_finetuning_job(store, identity, request)
+    _tell(store, job, old, there, found.said)
+    return job, found.said
+
+
+def _base_of(store: Store, there: Mapping[str, Any]) -> str:
+    """Return the name to train: that of the old base, if it stands for one here."""
+    name = str(there.get("model"))
+    name = name.split(":")[1] if name.startswith("ft:") else name
+    if catalog_of(store.settings).find(name) is None:
+        raise InvalidInput(
+            f"It was tuned from {name}, which stands for no base here: choose one with --base; "
+            "`selftune models list --all` names them."
+        )
+    return name
+
+
+def _known(store: Store, identity: Identity, old: str, base: str, wanted: Translated) -> Job | None:
+    """Return the newest job for this model that is under way or done, trained as it is wanted."""
+    query = JobQuery(metadata={MARK: old}, limit=100)
+    for job in list_jobs(store, identity.project_id, KIND, query).data:
+        spec = TrainSpec.model_validate(job.spec)
+        same = spec.base == base and spec.hyperparameters == wanted.hyperparameters
+        if same and job.status in (*_OPEN, "succeeded"):
+            return job
+    return None
+
+
+def _rows(archive: Archive, old: str, there: Mapping[str, Any], wishes: Wishes) -> _Rows:
+    """Return the files to train on: the model's own after those of the models it was tuned from."""
+    if wishes.training is not None:
+        return _Rows((wishes.training,), wishes.training.name)
+    paths: list[Path] = []
+    for name, job in _chain(archive, old, there):
+        training = files_of(archive, name).training
+        if training is None:
+            lost = job.get("training_file")
+            whose = "" if name == old else f" of {name}, from which it was tuned"
+            raise InvalidInput(
+                f"Its training file {lost}{whose} is not in the archive: give one with --training. "
+                "Recorded answers are for tests; whether they may be trained on is for the "
+                "provider's terms to say."
+            )
+        paths.insert(0, training)
+    return _Rows(tuple(paths), f"{old.replace(':', '-')}.jsonl")
+
+
+def _chain(
+    archive: Archive, old: str, there: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a model with its job, then the tuned model that it was tuned from, and so on."""
+    name, job = old, there
+    for _ in range(_LONGEST_CHAIN):
+        yield name, job
+        name = str(job.get("model"))
+        if not name.startswith("ft:"):
+            return
+        parent = files_of(archive, name).job
+        if parent is None:
+            raise InvalidInput(f"It was tuned from {name}, of which the archive has no job.")
+        job = parent
+
+
+def _keep(store: Store, identity: Identity, rows: _Rows) -> File:
+    """Store rows as a file of the home; several files become one."""
+    with store.blobs.writer() as writer:
+        for path in rows.paths:
+            last = b""
+            with path.open("rb") as handle:
+                while chunk := handle.read(_CHUNK):
+                    writer.write(chunk)
+                    last = chunk
+            if last and not last.endswith(b"\n"):
+                writer.write(b"\n")
+        blob = writer.commit()
+    file = File(
+        id=store.ids.new("file-"),
+        project_id=identity.project_id,
+        filename=rows.name,
+        purpose="fine-tune",
+        bytes=blob.bytes,
+        sha256=blob.sha256,
+        created_at=store.now(),
+    )
+    save_file(store, file)
+    return file
+
+
+def _tell(
+    store: Store, job: Job, old: str, there: Mapping[str, Any], said: tuple[str, ...]
+) -> None:
+    """Write into the job's events what it replaces, and what is different."""
+    first = f"Replaces {old}, which the job {there.get('id')} made from {there.get('model')}"
+    events = tuple(
+        NewEvent(key=f"rescued-{number}", message=words)
+        for number, words in enumerate((first, *said))
+    )
+    try:
+        with store.db.write() as connection:
+            append_events(store, connection, job.id, events)
+    except SelftuneError:  # the job stands; only its story is shorter
+        return

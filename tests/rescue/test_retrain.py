@@ -1,0 +1,157 @@
+"""Replacements of an archive's models: trained from its files, told, resumed, under the old names."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.rescue.archives import bring
+from tests.rescue.stand_in import SMALL, StandIn, stand_in
+from typer.testing import CliRunner, Result
+
+from selftune.cli.main import app
+from selftune.core.errors import InvalidInput
+from selftune.core.settings import Settings
+from selftune.jobs.events import events_since
+from selftune.jobs.queue import JobQuery, get_job, list_jobs
+from selftune.models.catalog import catalog
+from selftune.rescue.archive.reader import Archive
+from selftune.rescue.record.trained import files_of
+from selftune.rescue.retrain.translate import translate
+from selftune.serve.resolve import resolve
+from selftune.store.accounts import default_identity
+from selftune.store.files import get_file
+from selftune.store.store import open_store
+from selftune.train.create import KIND
+
+JOB = {
+    "id": "ftjob-1",
+    "model": "gpt-4o-mini-2024-07-18",
+    "method": {
+        "type": "supervised",
+        "supervised": {
+            "hyperparameters": {
+                "n_epochs": 3,
+                "batch_size": 4,
+                "learning_rate_multiplier": 1.8,
+            }
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with stand_in(tmp_path_factory.mktemp("openai"), size=SMALL) as openai:
+        yield openai
+
+
+@pytest.fixture(scope="module")
+def archive(account: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archives") / "acme"
+    bring(account, folder)
+    return folder
+
+
+def command(home: Path, *words: str) -> Result:
+    environment = {"SELFTUNE_HOME": str(home)}
+    return CliRunner().invoke(app, ["rescue", "retrain", *words, "--json"], env=environment)
+
+
+def test_a_replacement_is_trained_from_the_old_files_and_answers_under_the_old_name(
+    account: StandIn, archive: Path, tmp_path: Path
+) -> None:
+    old, lost = account.account.models
+    words = (old, lost, "--archive", str(archive), "--base", "selftune/fake")
+    waiting = json.loads(command(tmp_path, *words, "--no-wait").stdout)[0]
+    assert (waiting["status"], waiting["replaces"]) == ("validating_files", False)
+    done = command(tmp_path, *words)
+    assert done.exit_code == 1  # the second one has no training file any more
+    first, second = json.loads(done.stdout)
+    assert (first["status"], second["status"]) == ("succeeded", "refused")
+    assert (first["job"], first["replaces"]) == (waiting["job"], True)
+    assert "is not in the archive" in second["reason"]
+    assert any("n_epochs stays 3" in said for said in first["said"])
+    store = open_store(Settings(home=tmp_path))
+    caller = default_identity(store)
+    job = get_job(store, caller.project_id, first["job"])
+    there = files_of(Archive.open(archive), old)
+    assert there.training is not None
+    file = get_file(store, caller.project_id, str(job.spec["training_file"]))
+    assert store.blobs.local_path(file.sha256).read_bytes() == there.training.read_bytes()
+    assert job.metadata == {"team": "support", "rescued": old}
+    assert job.spec["seed"] == 1000
+    said = [event.message for event in events_since(store, job.id, 0)]
+    assert any(old in each for each in said)
+    assert set(first["said"]) <= set(said)
+    assert catalog(tmp_path).answering(old) == first["model"]
+    assert resolve(store, caller, old) == resolve(store, caller, first["model"])
+    again = command(tmp_path, *words)
+    assert json.loads(again.stdout)[0]["job"] == first["job"]
+    anew = command(tmp_path, *words[:1], *words[2:], "--again", "--no-wait", "--n-epochs", "1")
+    [other] = json.loads(anew.stdout)
+    assert other["job"] != first["job"]
+    assert catalog(tmp_path).answering(old) == first["model"]
+    assert len(list_jobs(store, caller.project_id, KIND, JobQuery(limit=10)).data) == 2
+    store.close()
+
+
+def test_a_file_may_be_given_where_the_archive_has_none(
+    account: StandIn, archive: Path, tmp_path: Path
+) -> None:
+    first, lost = account.account.models
+    training = files_of(Archive.open(archive), first).training
+    words = (lost, "--archive", str(archive), "--base", "selftune/fake", "--no-wait")
+    [created] = json.loads(command(tmp_path, *words, "--training", str(training)).stdout)
+    assert created["status"] == "validating_files"
+    both = CliRunner().invoke(
+        app,
+        ["rescue", "retrain", first, *words, "--training", str(training)],
+        env={"SELFTUNE_HOME": str(tmp_path)},
+    )
+    assert "of one model" in str(both.exception)
+
+
+def test_a_model_that_the_archive_does_not_know_is_refused(archive: Path, tmp_path: Path) -> None:
+    done = command(tmp_path, "ft:gpt-4o:acme::nothing", "--archive", str(archive))
+    assert done.exit_code == 1
+    assert "no job that made" in json.loads(done.stdout)[0]["reason"]
+
+
+def test_numbers_that_mean_the_same_stay_and_the_rate_stays_relative() -> None:
+    found = translate(JOB, {})
+    numbers = found.hyperparameters
+    assert (numbers.n_epochs, numbers.batch_size, numbers.learning_rate_multiplier) == (3, 4, 1.0)
+    assert len(found.said) == 3
+    double = {"hyperparameters": {"n_epochs": "auto", "learning_rate_multiplier": 3.6}}
+    relative = translate({"model": "ft:gpt-4o-mini-2024-07-18:a:b:c", **double}, {})
+    assert relative.hyperparameters.learning_rate_multiplier == 2.0
+    assert relative.hyperparameters.n_epochs == "auto"
+    unknown = translate({**JOB, "model": "gpt-4.1-2025-04-14"}, {})
+    assert unknown.hyperparameters.learning_rate_multiplier == "auto"
+    assert any("is not known" in said for said in unknown.said)
+    over = translate(JOB, {"n_epochs": 1, "learning_rate_multiplier": 0.5})
+    assert over.hyperparameters.n_epochs == 1
+    assert over.hyperparameters.learning_rate_multiplier == 0.5
+
+
+def test_other_methods_keep_their_parts() -> None:
+    grader = {
+        "type": "string_check",
+        "name": "g",
+        "input": "a",
+        "reference": "b",
+        "operation": "eq",
+    }
+    part: dict[str, Any] = {"hyperparameters": {"compute_multiplier": 2}, "grader": grader}
+    found = translate(
+        {"model": "m", "method": {"type": "reinforcement", "reinforcement": part}}, {}
+    )
+    assert (found.method, found.grader) == ("reinforcement", grader)
+    assert found.hyperparameters.compute_multiplier == 2
+    pairs = {"hyperparameters": {"beta": 0.3}}
+    preference = translate({"model": "m", "method": {"type": "dpo", "dpo": pairs}}, {})
+    assert preference.hyperparameters.beta == 0.3
+    with pytest.raises(InvalidInput, match="cannot be trained"):
+        translate({"model": "m", "method": {"type": "distillation"}}, {})
