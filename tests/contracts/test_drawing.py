@@ -347,7 +347,7 @@ def test_texts_are_gone_on_with_by_the_same_parameters(draw: Serve) -> None:
 
 def test_a_base_and_its_models_answer_at_once_as_they_do_alone(draw: Serve) -> None:
     """Long and short, drawn and not, held to a form and free: in one batch."""
-    kinds = [
+    kinds: list[dict[str, Any]] = [
         {"max_tokens": 30},
         CHANCE | {"seed": 9, "n": 2},
         {"temperature": 1.2, "seed": 4, "max_tokens": ROOM, "response_format": FORM},
