@@ -66,6 +66,7 @@ class Size(NamedTuple):
     """Steps of a job, each with an event; the first job has ten times as many."""
 
 
+TINY = Size(models=2, files=9, jobs=4, evals=2, runs=3, items=20, batches=1, completions=3, steps=3)
 SMALL = Size(models=2, files=12, jobs=5, evals=2, runs=4, items=60, batches=1, completions=12)
 BIG = Size(models=3, files=40, jobs=25, evals=12, runs=30, items=20_000, batches=2, completions=60)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvicorn
 from openai import AsyncOpenAI, OpenAI
-from tests.rescue.filling import BIG, SMALL, Account, Size, fill
+from tests.rescue.filling import BIG, SMALL, TINY, Account, Size, fill
 from tests.rescue.quirks import Quirks, Quirky
 
 from selftune.asgi import application
@@ -29,7 +29,7 @@ from selftune.serve.process import serve
 from selftune.store.accounts import create_key
 from selftune.store.store import Store, open_store
 
-__all__ = ["BIG", "SMALL", "Account", "Quirks", "Size", "StandIn", "stand_in"]
+__all__ = ["BIG", "SMALL", "TINY", "Account", "Quirks", "Size", "StandIn", "stand_in"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class StandIn:
         """Return the official client."""
         return OpenAI(base_url=self.base_url, api_key=self.key, max_retries=max_retries)
 
-    def async_client(self) -> AsyncOpenAI:
+    def async_client(self, *, max_retries: int = 2) -> AsyncOpenAI:
         """Return the official client for a loop."""
-        return AsyncOpenAI(base_url=self.base_url, api_key=self.key)
+        return AsyncOpenAI(base_url=self.base_url, api_key=self.key, max_retries=max_retries)
 
 
 @contextlib.contextmanager

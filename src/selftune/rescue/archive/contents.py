@@ -7,7 +7,7 @@ from selftune.core.errors import Unavailable
 from selftune.rescue.archive.format import Entry, Kind, State
 from selftune.rescue.archive.lists import NOT_READ, Lists, each_of
 from selftune.rescue.archive.source import Broken, Object, Refused, path_of
-from selftune.rescue.archive.writer import disk_full
+from selftune.rescue.archive.writer import cannot_write
 
 _ATTEMPTS = 5
 _PAUSE_SECONDS = 0.2
@@ -74,8 +74,10 @@ class Contents:
             with self._lists.writer.blobs.writer() as writer:
                 await self._lists.asking.content(entry.id, writer.write)
                 blob = await asyncio.to_thread(writer.commit)
-        except Unavailable as error:
-            raise disk_full(self._lists.writer.folder) from error
+        except Unavailable as error:  # that it is full
+            raise cannot_write(self._lists.writer.folder, "its disk is full") from error
+        except OSError as error:
+            raise cannot_write(self._lists.writer.folder, error.strerror) from error
         said = entry.object.get("bytes")
         is_odd = said != blob.bytes and entry.object.get("purpose") != _RESULTS
         reason = f"the source says {said} bytes, and gave {blob.bytes}" if is_odd else None

@@ -126,7 +126,7 @@ class Download:
             if entry.id not in names and entry.state == "kept":
                 gone = {"state": "deleted", "reason": "the source lists it no more"}
                 self._lists.put(entry, **gone)
-        await self._lists.note("model", None)
+        await self._lists.note("model", None, count=len(names))
 
     async def _jobs(self) -> None:
         running = self._lists.unsettled("job")

@@ -1,6 +1,7 @@
 """What an archive is on disk.
 
-    archive.json         the source, when it was read, counts, and what each file was when it ended
+    archive.json         the source, when it was read, counts, and what each file was at the end
+    archive.copy.json    the same again, for the day on which a bit of the first is lost
     objects/KIND.jsonl   one object a line, oldest first; the last line of an id counts
     blobs/ab/SHA256      contents of files, byte for byte as the source answered them
 
@@ -11,6 +12,8 @@ the source answers them so: what programs decode today, they can decode tomorrow
 
 import hashlib
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError
@@ -19,7 +22,7 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 
 VERSION = 1
-MANIFEST = "archive.json"
+MANIFEST, COPY = "archive.json", "archive.copy.json"
 OBJECTS, BLOBS = "objects", "blobs"
 
 Kind = Literal[
@@ -129,7 +132,7 @@ class Manifest(Record):
 def line_of(entry: Entry) -> bytes:
     """Return an entry as its line, the newline included."""
     rest = entry.model_dump()
-    return _encoded({"sha256": digest(rest)} | rest) + b"\n"
+    return _line(digest(rest), rest)
 
 
 def entry_of(line: bytes) -> Entry:
@@ -147,9 +150,13 @@ def entry_of(line: bytes) -> Entry:
         raise InvalidInput("it cannot be read") from error
     if digest(value) != given:
         raise InvalidInput("it is not what was written: its SHA-256 differs")
-    if line_of(entry) != line:
+    if _line(given, entry.model_dump()) != line:
         raise InvalidInput("its object is the same, but its bytes are not those that were written")
     return entry
+
+
+def _line(sha256: str, rest: dict[str, Any]) -> bytes:
+    return _encoded({"sha256": sha256} | rest) + b"\n"
 
 
 def manifest_text(manifest: Manifest) -> bytes:
@@ -179,6 +186,20 @@ def manifest_of(text: bytes) -> Manifest:
     if digest(value) != given or manifest_text(manifest) != text:
         raise InvalidInput(f"{MANIFEST} is not what was written: somebody or something changed it.")
     return manifest
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what an archive says of itself, by the copy where need be; None where there is none.
+
+    Raises:
+        InvalidInput: neither can be read.
+
+    """
+    texts = [path.read_bytes() for name in (MANIFEST, COPY) if (path := folder / name).is_file()]
+    for text in texts[:-1]:
+        with suppress(InvalidInput):
+            return manifest_of(text)
+    return manifest_of(texts[-1]) if texts else None
 
 
 def digest(value: Any) -> str:

@@ -124,10 +124,12 @@ class Lists:
         problem: Refused | None = None,
         *,
         is_final: bool = False,
+        count: int | None = None,
     ) -> None:
         """Note that a list was read to its end, or why not; what it had is on the disk by then."""
         await asyncio.to_thread(self.writer.sync, kind)
-        count = self.writer.count(kind, parent)
+        if count is None:
+            count = self.writer.count(kind, parent)
         entry = Entry(
             kind="list",
             id=_list_id(kind, parent),

@@ -18,7 +18,7 @@ from selftune.rescue.archive.format import (
     Kind,
     Manifest,
     entry_of,
-    manifest_of,
+    read_manifest,
 )
 from selftune.rescue.archive.verify import Problem, check
 
@@ -45,17 +45,16 @@ class Archive:
 
         Raises:
             NotFound: the folder is none.
-            InvalidInput: its `archive.json` cannot be read.
+            InvalidInput: neither its `archive.json` nor the copy can be read.
 
         """
-        try:
-            text = (folder / MANIFEST).read_bytes()
-        except (FileNotFoundError, NotADirectoryError) as error:
+        manifest = read_manifest(folder)
+        if manifest is None:
             raise NotFound(
                 f"{folder} is no archive: it has no {MANIFEST}. "
                 f"`selftune rescue archive {folder}` makes one."
-            ) from error
-        return cls(folder, manifest_of(text))
+            )
+        return cls(folder, manifest)
 
     def get(self, kind: Kind, name: str) -> Entry | None:
         """Return what is known of an id; None if the archive never heard of it."""

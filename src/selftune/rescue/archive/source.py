@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,7 @@ def _said(error: "APIStatusError") -> str:
     return str(message or error.message)[:_LONGEST_REASON]
 
 
+@cache
 def _http_library() -> str:
     """Return what the client sends with: it has changed between its versions."""
     return "httpx2" if find_spec("httpx2") else "httpx"

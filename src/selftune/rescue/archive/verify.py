@@ -10,6 +10,7 @@ from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Record
 from selftune.rescue.archive.format import (
     BLOBS,
+    COPY,
     KINDS,
     MANIFEST,
     OBJECTS,
@@ -49,7 +50,10 @@ def check(folder: Path) -> Checked:
         NotFound: the folder is none.
 
     """
-    if not (folder / MANIFEST).exists() and not (folder / OBJECTS).is_dir():
+    if (
+        not any((folder / name).exists() for name in (MANIFEST, COPY))
+        and not (folder / OBJECTS).is_dir()
+    ):
         raise NotFound(f"{folder} is no archive: it has neither {MANIFEST} nor {OBJECTS}.")
     seen: Counter[str] = Counter()
     problems = tuple(_problems(folder, seen))
@@ -57,13 +61,16 @@ def check(folder: Path) -> Checked:
 
 
 def _problems(folder: Path, seen: Counter[str]) -> Iterator[Problem]:
-    manifest = None
-    try:
-        manifest = manifest_of((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        yield Problem(path=MANIFEST, what="it is missing")
-    except InvalidInput as error:
-        yield Problem(path=MANIFEST, what=error.message)
+    found_manifests: list[Manifest] = []
+    for name in (MANIFEST, COPY):
+        try:
+            found_manifests.append(manifest_of((folder / name).read_bytes()))
+        except FileNotFoundError:
+            yield Problem(path=name, what="it is missing")
+        except InvalidInput as error:
+            yield Problem(path=name, what=error.message)
+    # Two that differ are of a kill while one of them was written: the files are as the ended one says.
+    manifest = max(found_manifests, key=lambda each: each.ended_at or 0, default=None)
     known: dict[Kind, dict[str, Entry]] = {}
     for kind in KINDS:
         found: dict[str, Entry] = {}

@@ -5,7 +5,6 @@ and asked for again. Before a list is noted as read, its objects are on disk.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import IO, Any, NamedTuple
 from selftune.core.errors import Conflict, InvalidInput, Unavailable
 from selftune.rescue.archive.format import (
     BLOBS,
+    COPY,
     KINDS,
     MANIFEST,
     OBJECTS,
@@ -30,12 +30,14 @@ from selftune.rescue.archive.format import (
     digest,
     entry_of,
     line_of,
-    manifest_of,
     manifest_text,
+    read_manifest,
 )
 from selftune.store.blobs import Blobs, sync_folder
 
-_LOCK = ".lock"
+_LOCK, _PARTIAL = ".lock", "archive.partial"
+_CHANGING: tuple[Kind, ...] = ("model", "job", "eval_run", "batch", "file", "list")
+"""Kinds of which an id can get another line."""
 
 
 class Known(NamedTuple):
@@ -124,7 +126,7 @@ class Writer:
         if before is not None and before.content == _content(entry):
             return
         line = line_of(entry)
-        with _full_disk_said(self.folder):
+        with _said(self.folder):
             try:
                 _write_all(file.handle, line)
             except OSError:
@@ -134,7 +136,7 @@ class Writer:
 
     def sync(self, kind: Kind) -> None:
         """Bring the lines of a kind to the disk."""
-        with _full_disk_said(self.folder):
+        with _said(self.folder):
             os.fsync(self._files[kind].handle.fileno())
 
     def begin(self) -> None:
@@ -167,13 +169,14 @@ class Writer:
                 (self.folder / OBJECTS / f"{kind}.jsonl").unlink()
 
     def _write(self, manifest: Manifest) -> None:
-        partial = self.folder / f"{MANIFEST}.partial"
-        with _full_disk_said(self.folder), partial.open("wb") as handle:
-            handle.write(manifest_text(manifest))
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(self.folder / MANIFEST)
-        sync_folder(self.folder)
+        partial = self.folder / _PARTIAL
+        for name in (COPY, MANIFEST):  # one of them is whole at any time
+            with _said(self.folder), partial.open("wb") as handle:
+                handle.write(manifest_text(manifest))
+                handle.flush()
+                os.fsync(handle.fileno())
+            partial.replace(self.folder / name)
+            sync_folder(self.folder)
         self.manifest = manifest
 
 
@@ -188,18 +191,19 @@ def writing(folder: Path, source: Source, now: int) -> Iterator[Writer]:
         Unavailable: the disk is full.
 
     """
-    is_new = not (folder / MANIFEST).exists()
-    if is_new and folder.exists() and (not folder.is_dir() or _has_more(folder)):
+    found = read_manifest(folder)
+    if found is None and folder.exists() and (not folder.is_dir() or _has_more(folder)):
         raise InvalidInput(
             f"{folder} is there already and is no archive: choose a new or an empty folder."
         )
-    with _full_disk_said(folder):
+    with _said(folder):
         (folder / OBJECTS).mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        manifest = Manifest(source=source, started_at=now)
-        if not is_new:
-            manifest = _same_account(folder, source)
-        with _full_disk_said(folder):
+        found = read_manifest(folder)  # again: another process may just have ended
+        if found is not None:
+            _check_account(folder, found.source, source)
+        manifest = found or Manifest(source=source, started_at=now)
+        with _said(folder):
             writer = Writer(folder, manifest)
         try:
             writer.begin()
@@ -210,7 +214,7 @@ def writing(folder: Path, source: Source, now: int) -> Iterator[Writer]:
 
 def _has_more(folder: Path) -> bool:
     """Return whether a folder has what a first run that was killed at once does not leave."""
-    ours = {OBJECTS, BLOBS, _LOCK, f"{MANIFEST}.partial"}
+    ours = {OBJECTS, BLOBS, COPY, _LOCK, _PARTIAL}
     return any(path.name not in ours for path in folder.iterdir())
 
 
@@ -224,17 +228,14 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _same_account(folder: Path, source: Source) -> Manifest:
-    manifest = manifest_of((folder / MANIFEST).read_bytes())
-    names = ("base_url", "organization", "project")
-    for name in names:
-        there, here = getattr(manifest.source, name), getattr(source, name)
+def _check_account(folder: Path, before: Source, now: Source) -> None:
+    for name in ("base_url", "organization", "project"):
+        there, here = getattr(before, name), getattr(now, name)
         if there != here:
             raise InvalidInput(
                 f"{folder} is the archive of another account: its {name} is {there!r}, and this "
                 f"profile's is {here!r}. Choose another folder, or the other profile."
             )
-    return manifest
 
 
 def _open(folder: Path, kind: Kind, seal: Seal | None) -> _File:
@@ -272,6 +273,9 @@ def _open(folder: Path, kind: Kind, seal: Seal | None) -> _File:
 
 
 def _content(entry: Entry) -> str:
+    """Return what tells whether an entry says something new; most are written once."""
+    if entry.kind not in _CHANGING:
+        return ""
     return digest([entry.state, entry.reason, entry.object, entry.blob])
 
 
@@ -282,19 +286,18 @@ def _write_all(handle: IO[bytes], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _full_disk_said(folder: Path) -> Iterator[None]:
-    """Say in plain words that the disk is full."""
+def _said(folder: Path) -> Iterator[None]:
+    """Say in plain words what the disk cannot do."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise disk_full(folder) from error
+        raise cannot_write(folder, error.strerror) from error
 
 
-def disk_full(folder: Path) -> Unavailable:
-    """Return the error of a full disk."""
+def cannot_write(folder: Path, problem: str | None) -> Unavailable:
+    """Return the error of a disk that is full, or that cannot be written for another reason."""
     return Unavailable(
-        f"The disk of {folder} is full: what is there stays. Free space and run it again.",
+        f"{folder} cannot be written: {problem}. What is there stays: run it again when that is "
+        "mended.",
         code="disk_full",
     )
