@@ -3,6 +3,7 @@
 Plain ASGI, inside the gate: what is passed on must cost next to nothing.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from selftune.api.upstream.passing import ANSWERED_BY, Passing
 from selftune.api.upstream.shadowing import Shadows
 from selftune.api.upstream.within import Held, attempt, replayed
 from selftune.api.upstream.witness import Witness
-from selftune.core.errors import NotFound, Unavailable
+from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Identity
 from selftune.models.forward import Forwarder, Outgoing
 from selftune.models.noted import Heard, Note
@@ -40,6 +41,8 @@ _THINGS = ("/v1/chat/completions/", "/v1/responses/")
 """What callers kept of their own by asking a model here: it may be kept upstream."""
 _MODELS = "/v1/models/"
 _UNKNOWN = frozenset((404,))
+_UNWRITABLE = re.compile(rb"[^!-~]")
+"""What would end a request's first line, or make it another."""
 
 
 class Upstream(NamedTuple):
@@ -146,7 +149,7 @@ class Cutover:
         question = _Question(scope, receive, send, body, asked, hearing)
         side = await self._answer(question, plan)
         if hearing is not None:
-            is_kept_already = side == "replacement" and bool(asked.store)
+            is_kept_already = side == "replacement" and _is_kept(scope["path"], asked)
             heard = hearing.told(side, plan.name(asked, side))
             if heard is not None:
                 note = self._note(question, heard)
@@ -256,6 +259,11 @@ class Cutover:
             await self._passing.answer(scope, (receive, send), _outgoing(scope, body), None)
 
 
+def _is_kept(path: str, asked: Asked) -> bool:
+    """Return whether this server keeps what it answers anyway: responses, unless told not to."""
+    return asked.store is not False if path == "/v1/responses" else bool(asked.store)
+
+
 def _outgoing(
     scope: Scope,
     body: bytes | AsyncIterator[bytes],
@@ -265,8 +273,8 @@ def _outgoing(
 ) -> Outgoing:
     raw = scope.get("raw_path") or scope["path"].encode()
     path = raw.removeprefix(b"/v1")
-    if not path.isascii() or any(byte <= 32 or byte == 127 for byte in path):
-        raise Unavailable("The path has characters that must be written as %XX.")
+    if _UNWRITABLE.search(path) or _UNWRITABLE.search(scope["query_string"]):
+        raise InvalidInput("The address has characters that must be written as %XX.")
     headers = list(scope["headers"])
     if is_heard:  # what is compressed could not be told of
         headers = [pair for pair in headers if pair[0] != b"accept-encoding"]

@@ -1,5 +1,6 @@
 """Which models this server answers for, where another account answers for all others."""
 
+import asyncio
 import time
 
 from starlette.concurrency import run_in_threadpool
@@ -11,8 +12,8 @@ from selftune.models.relay import Relay
 from selftune.store.models import get_model
 from selftune.store.store import Store
 
-_REMEMBERED_SECONDS = 2.0
-"""A model that was just trained is answered here within this time."""
+_REMEMBERED_SECONDS = 1.0
+"""A model that was just trained, or named in a file, is answered here within this time."""
 _MOST_REMEMBERED = 10_000
 
 
@@ -27,13 +28,34 @@ class Here:
     def __init__(self, store: Store, relay: Relay) -> None:
         self._store, self._relay = store, relay
         self._known: dict[tuple[str, str], tuple[float, bool]] = {}
+        self._looking: dict[tuple[str, str], asyncio.Future[bool]] = {}
 
     async def answers(self, caller: Identity, model: str) -> bool:
         """Return whether this server answers for a model."""
+        now, key = time.monotonic(), (caller.project_id, model)
+        remembered = self._known.get(key)
+        if remembered is not None and now - remembered[0] < _REMEMBERED_SECONDS:
+            return remembered[1]
+        if remembered is not None:  # others go on with what was true just now
+            self._known[key] = now, remembered[1]
+            return await self._look(key, model)
+        if key not in self._looking:  # many callers, one look
+            self._looking[key] = asyncio.ensure_future(self._look(key, model))
+            self._looking[key].add_done_callback(lambda _: self._looking.pop(key))
+        return await asyncio.shield(self._looking[key])
+
+    async def _look(self, key: tuple[str, str], model: str) -> bool:
+        is_here = self._is_named(model) or await self._has_tuned(key[0], model)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        self._known[key] = time.monotonic(), is_here
+        return is_here
+
+    def _is_named(self, model: str) -> bool:
         if self._relay.find(model) is not None:
             return True
         if model.startswith("ft:"):
-            return await self._has_tuned(caller.project_id, model)
+            return False
         found = catalog_of(self._store.settings)
         if any(base.id == model for base in found.base):
             return True
@@ -41,17 +63,10 @@ class Here:
         return any(alias.id == name and alias.is_own for alias in found.alias)
 
     async def _has_tuned(self, project_id: str, model: str) -> bool:
-        now, key = time.monotonic(), (project_id, model)
-        remembered = self._known.get(key)
-        if remembered is not None and now - remembered[0] < _REMEMBERED_SECONDS:
-            return remembered[1]
+        if not model.startswith("ft:"):
+            return False
         try:
             await run_in_threadpool(get_model, self._store, project_id, model)
         except NotFound:
-            is_here = False
-        else:
-            is_here = True
-        if len(self._known) >= _MOST_REMEMBERED:
-            self._known.clear()
-        self._known[key] = now, is_here
-        return is_here
+            return False
+        return True
