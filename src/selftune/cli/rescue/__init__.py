@@ -5,6 +5,7 @@ import typer
 from selftune.cli.rescue.archive import archive
 from selftune.cli.rescue.record import record
 from selftune.cli.rescue.retrain import retrain
+from selftune.cli.rescue.switch import routes, shadow, switch
 from selftune.cli.rescue.verify import verify
 
 app = typer.Typer(help="Leave a provider with everything.", no_args_is_help=True)
@@ -12,3 +13,6 @@ app.command()(archive)
 app.command()(verify)
 app.command()(record)
 app.command()(retrain)
+app.command()(switch)
+app.command()(routes)
+app.command()(shadow)
