@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import TypeVar
@@ -95,57 +96,63 @@ class ServingClient:
                 await self._reading
 
     async def _ask(self, request: SampleRequest | EmbedRequest) -> Reply:
-        async with contextlib.aclosing(self._replies(request)) as replies:
-            return await anext(replies)
-
-    async def _replies(self, request: SampleRequest | EmbedRequest) -> AsyncGenerator[Reply, None]:
-        if len(self._pending) >= self._most:
-            raise LimitExceeded(
-                "Too many requests are waiting for the model: try again in a moment.",
-                code="rate_limit_exceeded",
-            )
-        has_begun = False
+        """Return the one reply to a request whose answer comes whole."""
+        self._check_room()
         for _ in range(_ATTEMPTS):
             pending = _Pending(self._wait)
-            async with contextlib.aclosing(self._heard(request, pending)) as replies:
-                async for reply in replies:
+            try:
+                await self._send(request, pending)
+                reply = await pending.next()
+            finally:
+                self._leave(request, pending)
+            if reply is not None:
+                return reply
+        raise _ended_twice()
+
+    async def _replies(self, request: SampleRequest) -> AsyncGenerator[Reply, None]:
+        """Yield the replies to a request whose answer may come in pieces."""
+        self._check_room()
+        for _ in range(_ATTEMPTS):
+            pending = _Pending(self._wait)
+            has_begun = False
+            try:
+                await self._send(request, pending)
+                while (reply := await pending.next()) is not None:
                     has_begun = True
                     yield reply
-            if pending.is_over:
-                return
+                    if pending.is_over:
+                        return
+            finally:
+                self._leave(request, pending)
             if has_begun:
                 raise Unavailable(
                     "The serving process ended in the middle of this answer: ask again.",
                     code="model_failed",
                 )
-        raise Unavailable(
-            "The serving process ended twice on this request: its log says why.",
-            code="model_failed",
-        )
+        raise _ended_twice()
 
-    async def _heard(
-        self, request: SampleRequest | EmbedRequest, pending: "_Pending"
-    ) -> AsyncGenerator[Reply, None]:
-        """Send, and yield what comes; less than the whole where the connection ended before."""
-        writer: asyncio.StreamWriter | None = None
-        try:
-            writer = self._writer
-            if writer is None or writer.is_closing():
-                writer = await pending.in_time(self._connect())
-            request.id = next(self._numbers)
-            pending.writer = writer
-            self._pending[request.id] = pending
-            writer.write(frame(request))
-            while (reply := await pending.next()) is not None:
-                if isinstance(reply, Failed):
-                    raise _error(reply)
-                yield reply
-                if pending.is_over:
-                    return
-        finally:
-            self._pending.pop(request.id, None)
-            if writer is not None and not pending.is_over and not writer.is_closing():
-                writer.write(frame(Cancel(request.id)))
+    def _check_room(self) -> None:
+        if len(self._pending) >= self._most:
+            raise LimitExceeded(
+                "Too many requests are waiting for the model: try again in a moment.",
+                code="rate_limit_exceeded",
+            )
+
+    async def _send(self, request: SampleRequest | EmbedRequest, pending: "_Pending") -> None:
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            writer = await pending.in_time(self._connect())
+        request.id = next(self._numbers)
+        pending.writer = writer
+        self._pending[request.id] = pending
+        writer.write(frame(request))
+
+    def _leave(self, request: SampleRequest | EmbedRequest, pending: "_Pending") -> None:
+        """Wait for no more replies; the process need not go on with what is not over."""
+        self._pending.pop(request.id, None)
+        writer = pending.writer
+        if writer is not None and not pending.is_over and not writer.is_closing():
+            writer.write(frame(Cancel(request.id)))
 
     async def _connect(self) -> asyncio.StreamWriter:
         async with self._lock:
@@ -192,34 +199,50 @@ class _Pending:
         self.is_over = False
         """True when the last reply was read."""
         self._wait = wait
-        self._replies: asyncio.Queue[Reply | None] = asyncio.Queue()
+        self._replies: deque[Reply | None] = deque()
+        self._coming: asyncio.Future[None] | None = None
+        """Done when there is a reply to read; None while nobody waits for one."""
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + wait
         self._timeout: asyncio.Timeout | None = None
 
     def take(self, reply: Reply) -> None:
-        """Take a reply; whatever comes is a reason to wait longer."""
+        """Take a reply; whatever comes is a reason to wait longer for the rest."""
+        if _is_last(reply):
+            self._put(reply)
+            return
         more = reply.seconds if isinstance(reply, Patience) else 0.0
         self._until = max(self._until, self._loop.time() + self._wait + more)
         if self._timeout is not None and self._timeout.when() is not None:
             self._timeout.reschedule(self._until)
         if not isinstance(reply, Patience):
-            self._replies.put_nowait(reply)
+            self._put(reply)
 
     def end(self) -> None:
         """Note that the connection ended."""
-        self._replies.put_nowait(None)
+        self._put(None)
 
     async def next(self) -> Reply | None:
-        """Return the next reply; None where the connection ended before it."""
-        if self._replies.empty():
-            reply = await self.in_time(self._replies.get())
-        else:
-            reply = self._replies.get_nowait()
+        """Return the next reply; None where the connection ended before it.
+
+        Raises:
+            SelftuneError: the reply is an error, or none came in time.
+
+        """
+        if not self._replies:
+            self._coming = self._loop.create_future()
+            await self.in_time(self._coming)
+        reply = self._replies.popleft()
         if reply is not None:
-            is_part = isinstance(reply, Pieces) and not isinstance(reply.pieces[-1], EndPiece)
-            self.is_over = not is_part
+            self.is_over = _is_last(reply)
+            if isinstance(reply, Failed):
+                raise _error(reply)
         return reply
+
+    def _put(self, reply: Reply | None) -> None:
+        self._replies.append(reply)
+        if self._coming is not None and not self._coming.done():
+            self._coming.set_result(None)
 
     async def in_time(self, coming: Awaitable[T]) -> T:
         """Return what is waited for.
@@ -239,6 +262,18 @@ class _Pending:
             ) from late
         finally:
             self._timeout = None
+
+
+def _is_last(reply: Reply) -> bool:
+    if isinstance(reply, Pieces):
+        return isinstance(reply.pieces[-1], EndPiece)
+    return not isinstance(reply, Patience)
+
+
+def _ended_twice() -> Unavailable:
+    return Unavailable(
+        "The serving process ended twice on this request: its log says why.", code="model_failed"
+    )
 
 
 def _error(reply: Failed) -> SelftuneError:

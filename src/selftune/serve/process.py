@@ -55,7 +55,7 @@ class Service:
         self._loading = Queues()
         self._loads: dict[Key, asyncio.Task[None]] = {}
         self._underway = Underway(self._say)
-        self._in_turn: set[Key] = set()
+        self._in_turn: list[Asked] = []
         self._gone: list[tuple[Caller, int | None]] = []
         self._there_is_work = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
@@ -90,7 +90,7 @@ class Service:
     async def _turn(self) -> None:
         newcomers = self._newcomers()
         batch = self._waiting.pop_batch(MOST_IN_BATCH)
-        self._in_turn = {asked.key for asked in (*batch, *(asked for _, asked in newcomers))}
+        self._in_turn = [*batch, *(asked for _, asked in newcomers)]
         await self._answer(batch)
         if newcomers or self._gone or self._underway.keys:
             await self._step(newcomers)
@@ -122,18 +122,20 @@ class Service:
         return found
 
     def _take(self, asked: Asked) -> None:
-        if asked.key in self._models:
+        key = asked.key
+        if key in self._models:
             self._waiting.add(asked)
             self._wake()
             return
         self._loading.add(asked)
-        if asked.key not in self._loads:
-            self._loads[asked.key] = asyncio.create_task(self._load(asked.key))
+        if key not in self._loads:
+            self._loads[key] = asyncio.create_task(self._load(key))
         _send(asked.caller, Patience(asked.work.id, self._load_seconds))
         self._loop.call_later(self._load_seconds, self._give_up, asked)
 
     def _wake(self) -> None:
-        self._underway.news.set()
+        if not self._underway.news.is_set():  # to ask is cheaper than to set
+            self._underway.news.set()
         self._there_is_work.set()
 
     async def _load(self, key: Key) -> None:
@@ -147,7 +149,8 @@ class Service:
             return
         finally:
             del self._loads[key]
-        in_use = {*self._waiting.keys, *self._underway.keys, *self._in_turn}
+        in_turn = (asked.key for asked in self._in_turn)
+        in_use = {*self._waiting.keys, *self._underway.keys, *in_turn}
         self._models.keep(key, sampler, in_use)
         self._waiting.add(*self._loading.pop(key))
         self._wake()
