@@ -11,6 +11,8 @@ from selftune.models.hf.network import Cached, Network
 
 _AT_ONCE = 16
 """Sequences in one batch."""
+_MOST_STEPS = 64
+"""Tokens of a sequence that are read one by one, which takes as long as answering does."""
 
 
 def score(
@@ -18,8 +20,8 @@ def score(
 ) -> list[list[float]]:
     """Return the log-probability of each token after the first.
 
-    The first half of a sequence is read at once, as a prompt is; the others token by token through
-    the cache, as an answer is.
+    The first half of a sequence or more is read at once, as a prompt is; the others token by token
+    through the cache, as an answer is.
     """
     adapter = None if folder is None else network.bank.acquire(folder)
     if folder is not None and adapter is None:
@@ -37,7 +39,7 @@ def score(
 def _batch(
     network: Network, sequences: Sequence[Sequence[int]], adapter: Adapter | None
 ) -> list[list[float]]:
-    halves = [max(1, len(ids) // 2) for ids in sequences]
+    halves = [max(1, len(ids) // 2, len(ids) - _MOST_STEPS) for ids in sequences]
     found: list[list[float]] = [[] for _ in sequences]
     cached, adapters = Cached(), [adapter] * len(sequences)
     prompts = [list(ids[:half]) for ids, half in zip(sequences, halves, strict=True)]
