@@ -1,5 +1,6 @@
 """Create a job at a provider once: the intent is noted, and a job that may be there is looked for."""
 
+import asyncio
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _CLOCK_SECONDS = 600
 """So much may the provider's clock be behind ours."""
+_SETTLING_SECONDS = 6
 _PAGE = 100
 
 
@@ -30,7 +32,7 @@ async def created(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> st
         return book.kept.job
     if book.kept.creating_since is None:
         book.note(creating_since=int(time.time()))
-    elif (found := await _find(client, book, body)) is not None:
+    elif (found := await _found(client, book, body)) is not None:
         return _noted(book, found)
     key = fingerprint([book.folder.name, len(book.kept.ended)])
     unrepeated = client.with_options(max_retries=0)
@@ -50,6 +52,14 @@ async def created(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> st
 def _noted(book: Book, job_id: str) -> str:
     book.note(job=job_id, creating_since=None)
     return job_id
+
+
+async def _found(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str | None:
+    """Return the job that an earlier process asked for; of just now, it may still be on its way."""
+    settled = (book.kept.creating_since or 0) + _SETTLING_SECONDS
+    while (found := await _find(client, book, body)) is None and time.time() < settled:
+        await asyncio.sleep(1)
+    return found
 
 
 async def _find(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str | None:
