@@ -27,8 +27,8 @@ class Plot(NamedTuple):
     """It needs the whole width, and more on a phone."""
 
 
-def to_html(report: Report) -> str:
-    """Return the page."""
+def to_html(report: Report, lead: Markup | None = None) -> str:
+    """Return the page; `lead` is what stands before all figures, already escaped."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     environment.filters["seconds"] = seconds_text
@@ -38,6 +38,7 @@ def to_html(report: Report) -> str:
     day = datetime.fromtimestamp(report.round.created_at, UTC)
     return page.render(
         report=report,
+        lead=lead,
         style=Markup(style),  # a file of this package
         names=[arm.summary.name for arm in report.arms],
         figures=figures(report),

@@ -1,0 +1,163 @@
+"""How often a model says what was recorded, beside how often the recorded model does so itself.
+
+The recorded model's answers at its production temperature, against its own answer at temperature 0,
+are the yardstick: nobody can agree with a model more than it agrees with itself.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from selftune.core.records import Record
+from selftune.evaluate.items import Item
+from selftune.evaluate.results import Result
+from selftune.evaluate.scorer import Graded
+from selftune.evaluate.similarity import cosine
+from selftune.evaluate.statistics import Interval, bootstrap_mean, has_spread
+from selftune.evaluate.units import SEED, Units
+
+Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
+Said = Mapping[str, Mapping[str, Sequence[str]]]
+"""Answers by arm, then by item."""
+_UNIT = (0.0, 1.0)
+_TEXTS_AT_ONCE = 64
+_TWO_SIDED = 1.96
+"""Standard normal point of 95 %."""
+
+
+class Alike(Record):
+    """How alike one model's answers are to the recorded ones."""
+
+    arm: str
+    same: Interval
+    """Share of answers with the same words as the recorded one."""
+    near: Interval | None
+    """Mean cosine to the recorded one, by the embedded encoder; None where there is none."""
+    judged: Interval | None = None
+    """Share that a judge finds as good as the recorded one."""
+    behind: Interval | None = None
+    """How much less often it says the same than the recorded model itself; None for that one."""
+
+
+class Noise(Record):
+    """What the recorded model does when it is asked the same again."""
+
+    answers: int
+    """To each prompt."""
+    same: float
+    """Share of answers that are what it said at temperature 0."""
+    moves: float | None
+    """How far its own share that passes moves from one run to the next, in 95 of 100 cases; None
+    with one answer to each prompt."""
+
+
+def said_by(results: Iterable[Result]) -> dict[str, dict[str, list[str]]]:
+    """Return what each arm answered to each item."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        if result.state != "unanswered":
+            found.setdefault(result.arm, {}).setdefault(result.item, []).append(result.output)
+    return found
+
+
+def alike(
+    items: Sequence[Item], said: Said, recorded: str, embed: Embed | None
+) -> tuple[Alike, ...]:
+    """Return for each arm how alike it is to the recorded answers, the recorded model first."""
+    wanted = {item.id: str(item.item["recorded"]) for item in items}
+    vectors = {} if embed is None else _vectors(_texts(wanted, said), embed)
+    shares = {
+        arm: {
+            name: _mean([_plain(text) == _plain(wanted[name]) for text in texts])
+            for name, texts in answers.items()
+            if name in wanted and texts
+        }
+        for arm, answers in said.items()
+    }
+    own = shares.get(recorded, {})
+    found = []
+    for arm in sorted(shares, key=lambda name: name != recorded):
+        mine = shares[arm]
+        if not mine:
+            continue
+        both = [name for name in mine if name in own]
+        gaps = np.array([mine[name] - own[name] for name in both])
+        found.append(
+            Alike(
+                arm=arm,
+                same=_interval(list(mine.values())),
+                near=_nearness(said[arm], wanted, vectors) if vectors else None,
+                behind=None if arm == recorded or not both else _difference(gaps),
+            )
+        )
+    return tuple(found)
+
+
+def noise_of(units: Units, samples: int, same: float) -> Noise:
+    """Return how much a recorded model's own share moves when it is asked all again."""
+    moves = None
+    known = units.scored > 1
+    if known.any():
+        share, k = units.passed[known], units.scored[known]
+        variances = share * (1 - share) * k / (k - 1)  # unbiased, of one answer
+        # Two runs, one answer to each prompt: the variances of both add.
+        moves = _TWO_SIDED * math.sqrt(2 * float(variances.mean()) / int(known.sum()))
+    return Noise(answers=samples, same=same, moves=moves)
+
+
+def judged_share(scores: Iterable[Graded]) -> Interval | None:
+    """Return the share that a judge passed; None where it could judge nothing."""
+    passed = [bool(each.passed) for each in scores if each.status == "scored"]
+    return _interval(passed) if passed else None
+
+
+def _texts(wanted: Mapping[str, str], said: Said) -> list[str]:
+    found = dict.fromkeys(wanted.values())
+    for answers in said.values():
+        for texts in answers.values():
+            found.update(dict.fromkeys(texts))
+    return [text for text in found if text.strip()]
+
+
+def _vectors(texts: Sequence[str], embed: Embed) -> dict[str, Sequence[float]]:
+    found: dict[str, Sequence[float]] = {}
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        batch = texts[start : start + _TEXTS_AT_ONCE]
+        found.update(zip(batch, embed(batch), strict=True))
+    return found
+
+
+def _nearness(
+    answers: Mapping[str, Sequence[str]],
+    wanted: Mapping[str, str],
+    vectors: Mapping[str, Sequence[float]],
+) -> Interval | None:
+    values = []
+    for name, texts in answers.items():
+        right = vectors.get(wanted.get(name, ""))
+        near = [cosine(vectors[text], right) for text in texts if text in vectors and right]
+        if near:
+            values.append(_mean(near))
+    return _interval(values) if values else None
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    random = np.random.default_rng(SEED)
+    clipped = np.clip(np.array(values, np.float64), *_UNIT)
+    return bootstrap_mean(clipped, random, bounds=_UNIT)
+
+
+def _difference(gaps: "np.ndarray") -> Interval:
+    if not has_spread(gaps):
+        gap = float(gaps.mean())
+        return Interval(value=gap, low=gap, high=gap, n=len(gaps))
+    return bootstrap_mean(gaps, np.random.default_rng(SEED))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(sum(values)) / len(values)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,225 @@
+"""What follows from a proof: switch, prompt instead, keep, or ask more. Pure functions of records."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from selftune.core.records import Record
+from selftune.evaluate.compare import Comparison
+from selftune.evaluate.gates import (
+    INCONCLUSIVE,
+    PASSED,
+    REGRESSED,
+    Gate,
+    coverage,
+    exit_status,
+    no_worse,
+)
+from selftune.evaluate.statistics import scores_needed
+from selftune.evaluate.summary import Summary
+from selftune.evaluate.verdict import Policy
+from selftune.rescue.proof.alike import Alike, Noise
+
+Outcome = Literal["switch", "do not tune", "keep", "more prompts", "cannot tell"]
+_ONE_SIDED = 1.645
+"""Standard normal point of 95 %, on one side: half of a 90 % interval is so many standard errors."""
+LEAST_PASSED = 0.05
+"""Where the recorded model itself passes less, the graders do not measure what it is for."""
+
+
+class Conclusion(Record):
+    """What to do, and why."""
+
+    outcome: Outcome
+    words: str
+    reasons: tuple[str, ...]
+    more_prompts: int | None = None
+    """How many more would probably tell; None where it can be told, or no number would."""
+    gates: tuple[Gate, ...]
+    status: int
+    """As gates have it: 0 the replacement is no worse, 1 it is worse, 3 nothing can be said."""
+
+
+class Prompted(NamedTuple):
+    """A model that is only prompted."""
+
+    summary: Summary
+    against_recorded: Comparison
+    replacement_against_it: Comparison | None
+
+
+class Evidence(NamedTuple):
+    """What was found."""
+
+    recorded: Summary
+    replacement: Summary
+    comparison: Comparison
+    """The replacement against the recorded model."""
+    prompted: Sequence[Prompted]
+    noise: Noise
+    alike: Sequence[Alike]
+    measure: str
+
+
+def conclude(found: Evidence, policy: Policy) -> Conclusion:
+    """Return what follows; the margin must be set."""
+    margin = policy.margin
+    assert margin is not None
+    covered = (coverage(found.recorded), coverage(found.replacement))
+    gate = no_worse(found.comparison, margin)
+    gates = (*covered, gate)
+    reasons = [*_of_gate(gate), *_of_noise(found, margin), *_of_alike(found)]
+    lacking = next((each for each in covered if each.outcome != "passed"), None)
+    if lacking is not None:
+        words = f"Nothing can be said: of {lacking.arm!r}, {lacking.words}."
+        return _made("cannot tell", words, reasons, gates, INCONCLUSIVE)
+    accuracy = found.recorded.accuracy
+    if accuracy is not None and accuracy.value < LEAST_PASSED:
+        words = (
+            f"Nothing can be said: the recorded model passes only {accuracy.value:.1%} itself, so "
+            "these graders do not measure what it is for. Give others with --graders."
+        )
+        return _made("cannot tell", words, reasons, gates, INCONCLUSIVE)
+    prompted = _good_enough(found, margin)
+    status = exit_status(gates)
+    if prompted is not None:
+        words = (
+            f"Do not tune: prompting is as good. {_capital(prompted.summary.name)} "
+            f"({prompted.summary.model}) loses less than {_points(margin)} on the recorded model, "
+            "and the replacement is not shown to be better by as much."
+        )
+        reasons += [prompted.against_recorded.words, *_versus(prompted)]
+        return _made("do not tune", words, reasons, gates, status)
+    reasons += [line for each in found.prompted for line in _why_tuned(each, margin)]
+    if status == PASSED:
+        words = (
+            f"Switch: the replacement is not worse than the recorded model; a loss of "
+            f"{_points(margin)} is ruled out."
+        )
+        return _made("switch", words, reasons, gates, status)
+    if status == REGRESSED:
+        words = "Keep the old model, or improve the replacement: it is worse. " + _loss(found)
+        return _made("keep", words, reasons, gates, status)
+    more = more_needed(found.comparison, policy)
+    words = f"Not enough prompts to say whether the replacement is worse by {_points(margin)}."
+    if more is not None:
+        words += f" About {more:,} more prompts would probably tell."
+    made = _made("more prompts", words, reasons, gates, status)
+    return made.model_copy(update={"more_prompts": more})
+
+
+def more_needed(found: Comparison, policy: Policy) -> int | None:
+    """Return how many more questions would probably tell, if the truth is as it looks.
+
+    Either to rule the loss out, or, where it looks as large as the margin, to show it.
+    """
+    if found.within is None or found.difference is None:
+        return None
+    n, room = found.difference.n, (policy.margin or 0.0) + found.difference.value
+    if room <= 0:
+        return found.verdict.more_questions
+    error = (found.within.high - found.within.low) / 2 / _ONE_SIDED
+    deviation = error * math.sqrt(n)
+    if deviation <= 0:
+        return None
+    # Alpha on one side only.
+    needed = scores_needed(room, deviation, alpha=2 * policy.alpha, power=policy.power)
+    return max(needed - n, 1)
+
+
+def _made(
+    outcome: Outcome, words: str, reasons: Sequence[str], gates: tuple[Gate, ...], status: int
+) -> Conclusion:
+    return Conclusion(
+        outcome=outcome, words=words, reasons=tuple(reasons), gates=gates, status=status
+    )
+
+
+def _good_enough(found: Evidence, margin: float) -> Prompted | None:
+    """Return a prompted model that is no worse, where tuning is not shown to add the margin."""
+    for each in found.prompted:
+        is_covered = coverage(each.summary).outcome == "passed"
+        if not is_covered or no_worse(each.against_recorded, margin).outcome != "passed":
+            continue
+        gain = each.replacement_against_it
+        adds = (
+            gain is not None
+            and gain.difference is not None
+            and gain.outcome == "better"
+            and gain.difference.value >= margin
+        )
+        if not adds:
+            return each
+    return None
+
+
+def _of_gate(gate: Gate) -> list[str]:
+    return [f"Replacement against the recorded model: {gate.words}."]
+
+
+def _of_noise(found: Evidence, margin: float) -> list[str]:
+    noise, gap = found.noise, found.comparison.difference
+    if noise.moves is None:
+        return [
+            "The recorded model's own noise is not known: it was asked each prompt once "
+            "(`--repeats` of `selftune rescue record`)."
+        ]
+    told = [
+        f"Its own noise: asked all again, the recorded model's share moves by up to "
+        f"{100 * noise.moves:.1f} points (95 %)."
+    ]
+    if gap is not None:
+        inside = abs(gap.value) <= noise.moves
+        told[0] += (
+            f" The difference of {100 * gap.value:+.1f} points is "
+            f"{'no larger than that' if inside else 'larger than that'}."
+        )
+    if noise.moves > margin:
+        told.append(
+            f"The margin of {_points(margin)} is finer than this noise: one run more or less of the "
+            "old model would move as much. More prompts make both smaller."
+        )
+    return told
+
+
+def _of_alike(found: Evidence) -> list[str]:
+    own = next((each for each in found.alike if each.arm == found.recorded.name), None)
+    other = next((each for each in found.alike if each.arm == found.replacement.name), None)
+    if own is None or other is None:
+        return []
+    words = (
+        f"The replacement says what was recorded in {other.same.value:.1%} of its answers; the "
+        f"recorded model, asked again, in {own.same.value:.1%}."
+    )
+    if other.behind is not None:
+        gap = other.behind
+        words += f" That is {100 * gap.value:+.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})."
+    return [words]
+
+
+def _loss(found: Evidence) -> str:
+    gap = found.comparison.difference
+    if gap is None:
+        return ""
+    return f"It loses {100 * abs(gap.value):.1f} points ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})."
+
+
+def _versus(one: Prompted) -> list[str]:
+    return [] if one.replacement_against_it is None else [one.replacement_against_it.words]
+
+
+def _why_tuned(one: Prompted, margin: float) -> list[str]:
+    """Say why a prompted model does not make tuning needless."""
+    gate = no_worse(one.against_recorded, margin)
+    if gate.outcome == "passed":
+        return [f"Prompting alone would hold the margin too ({one.summary.name}); tuning adds to it:"
+                f" {line}" for line in _versus(one)]  # fmt: skip
+    return [f"{_capital(one.summary.name)} against the recorded model: {gate.words}."]
+
+
+def _points(margin: float) -> str:
+    return f"{100 * margin:g} points"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

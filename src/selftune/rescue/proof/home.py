@@ -1,0 +1,88 @@
+"""A home in which a recorded model answers from its recording, and is asked nothing."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Self
+
+from selftune.core.settings import Settings
+from selftune.evaluate.arms import Answerer
+from selftune.evaluate.evalfile import Limits
+from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
+from selftune.prove.home import Home
+
+_AT_ONCE = 32
+Opened = AbstractAsyncContextManager[Answerer]
+
+
+class ProofHome(Home):
+    """Answers of the recorded model are in the log; whatever is not was never answered."""
+
+    def __init__(self, settings: Settings, recorded: str) -> None:
+        super().__init__(settings)
+        self._recorded = recorded
+
+    def open(self, model: str, endpoint: Endpoint | None, limits: Limits) -> Opened:
+        """Open what answers for a model."""
+        if endpoint is None:
+            return super().open(model, endpoint, limits)
+        opening = super().open
+        return _Elsewhere(lambda: opening(model, endpoint, limits), self._recorded)
+
+
+class _Elsewhere:
+    """An endpoint that is opened when it is first asked; it is its own context."""
+
+    def __init__(self, opening: Callable[[], Opened], recorded: str) -> None:
+        self._opening, self._recorded = opening, recorded
+        self._opened: Opened | None = None
+        self._inner: Answerer | None = None
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._opened is not None:
+            await self._opened.__aexit__(None, None, None)
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent so far."""
+        return 0 if self._inner is None else self._inner.requests
+
+    @property
+    def lag(self) -> float:
+        """How late this process was."""
+        return 0.0 if self._inner is None else self._inner.lag
+
+    async def ready(self) -> int:
+        """Return when one more question would be asked at once."""
+        if self._inner is None:
+            await asyncio.sleep(0)
+            return _AT_ONCE
+        return await self._inner.ready()
+
+    async def answer(self, asked: Question) -> Answer:
+        """Ask, unless it is the recorded model; do without words that a model does not take."""
+        if asked.body.get("model") == self._recorded:
+            return Answer(key=asked.key, status="failed", reason="It was not recorded.")
+        inner = await self._ready()
+        answer = await inner.answer(asked)
+        if answer.status == "rejected" and "temperature" in answer.reason:
+            return await inner.answer(_without_temperature(asked))
+        return answer
+
+    async def _ready(self) -> Answerer:
+        async with self._lock:
+            if self._inner is None:
+                opened = self._opening()
+                self._inner = await opened.__aenter__()
+                self._opened = opened
+            return self._inner
+
+
+def _without_temperature(asked: Question) -> Question:
+    body: dict[str, Any] = {k: v for k, v in asked.body.items() if k != "temperature"}
+    return asked.model_copy(update={"body": body})

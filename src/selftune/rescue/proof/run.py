@@ -1,0 +1,140 @@
+"""Ask the contenders what the recorded model was asked, judge all alike, and conclude."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from selftune.core.errors import InvalidInput, MissingExtra, SelftuneError
+from selftune.core.records import Record
+from selftune.core.settings import Settings
+from selftune.evaluate.columns import Arm, find_arm, read_arms, read_questions
+from selftune.evaluate.compare import Comparison, compare
+from selftune.evaluate.report import Report, read_report
+from selftune.evaluate.results import read_results
+from selftune.evaluate.rounds import RoundFolder
+from selftune.evaluate.task import Progress
+from selftune.evaluate.units import units
+from selftune.evaluate.verdict import Policy
+from selftune.prove.home import Home
+from selftune.prove.round import run_round
+from selftune.rescue.proof.alike import Alike, Embed, Noise, alike, judged_share, noise_of, said_by
+from selftune.rescue.proof.conclude import Conclusion, Evidence, Prompted, conclude
+from selftune.rescue.proof.home import ProofHome
+from selftune.rescue.proof.judged import judge
+from selftune.rescue.proof.plan import REPLACEMENT, Choices, Compared, compared
+from selftune.rescue.record.recordings import ARM, find_recording
+
+
+class Proof(Record):
+    """Everything that a proof found."""
+
+    model: str
+    replacement: str
+    temperature: float
+    measure: str
+    """What counts as passing."""
+    margin: float
+    conclusion: Conclusion
+    noise: Noise
+    alike: tuple[Alike, ...]
+    notes: tuple[str, ...]
+    report: Report
+
+
+class Proven(NamedTuple):
+    """A proof, and where it is kept."""
+
+    proof: Proof
+    folder: RoundFolder
+
+
+def prove(
+    settings: Settings,
+    model: str,
+    choices: Choices,
+    policy: Policy,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Proven:
+    """Compare a replacement with a recorded model; the same again goes on where it was ended.
+
+    Raises:
+        NotFound: there is no recording, or no replacement.
+        InvalidInput: a grader is none, or the margin is missing.
+        SelftuneError: a contender does not answer any more; what was answered is kept.
+
+    """
+    if policy.margin is None:
+        raise InvalidInput("A proof needs a margin: how large a loss is acceptable.")
+    home = ProofHome(settings, model)
+    chosen = compared(home, find_recording(settings.root, model), choices)
+    folder = run_round(home, chosen.plan, tell)
+    per_day = choices.requests_per_day
+    report = read_report(folder, baseline=ARM, policy=policy, requests_per_day=per_day)
+    items = tuple(folder.read_items())
+    said = said_by(read_results(folder.results))
+    embed, why_not = _embed(home)
+    found = alike(items, said, ARM, embed)
+    notes = (*chosen.notes, *why_not)
+    if choices.judge is not None:
+        graded = judge(home, model, choices.judge, items, said, choices.limits)
+        found = tuple(
+            each.model_copy(update={"judged": judged_share(graded.get(each.arm, ()))})
+            for each in found
+        )
+    evidence = _evidence(folder, report, chosen, found, policy)
+    conclusion = conclude(evidence, policy)
+    proof = Proof(
+        model=model,
+        replacement=choices.replacement,
+        temperature=float(chosen.plan.facts["temperature"]),
+        measure=chosen.measure,
+        margin=policy.margin,
+        conclusion=conclusion,
+        noise=evidence.noise,
+        alike=found,
+        notes=notes,
+        report=report,
+    )
+    return Proven(proof, folder)
+
+
+def _embed(home: Home) -> tuple[Embed | None, tuple[str, ...]]:
+    """Return what makes vectors, or why nothing does."""
+    try:
+        home.embed(["hello"])
+    except (SelftuneError, MissingExtra) as error:
+        return None, (f"How near answers are in meaning is not measured: {error.message}",)
+    return home.embed, ()
+
+
+def _evidence(
+    folder: RoundFolder,
+    report: Report,
+    chosen: Compared,
+    found: Sequence[Alike],
+    policy: Policy,
+) -> Evidence:
+    summaries = {arm.summary.name: arm.summary for arm in report.arms}
+    against = {one.name: one for one in report.comparisons}
+    round_ = folder.read()
+    questions = read_questions(folder, round_)
+    arms = read_arms(folder, round_, questions, questions.truth)
+
+    def versus(name: str) -> Comparison:
+        base, other = find_arm(arms, name, folder), find_arm(arms, REPLACEMENT, folder)
+        pair: tuple[Arm, Arm] = base, other
+        measured = [(arm, units(arm, questions)) for arm in pair]
+        return compare(questions, measured[0], measured[1:], policy)[0]
+
+    own = next((each.same.value for each in found if each.arm == ARM), 0.0)
+    recorded = find_arm(arms, ARM, folder)
+    return Evidence(
+        recorded=summaries[ARM],
+        replacement=summaries[REPLACEMENT],
+        comparison=against[REPLACEMENT],
+        prompted=tuple(
+            Prompted(summaries[name], against[name], versus(name)) for name in chosen.prompted
+        ),
+        noise=noise_of(units(recorded, questions), round_.samples, own),
+        alike=found,
+        measure=chosen.measure,
+    )

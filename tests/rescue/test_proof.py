@@ -1,0 +1,289 @@
+"""Proofs of models whose truth is known: each verdict comes out as it must."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tests.evaluate.scripted import Scripted, said
+from typer.testing import CliRunner
+
+from selftune.cli.main import app
+from selftune.core.errors import NotFound
+from selftune.core.settings import Settings
+from selftune.evaluate.evalfile import Limits
+from selftune.evaluate.verdict import Policy
+from selftune.models.answers import Answer, Question
+from selftune.models.own_catalog import set_replacement
+from selftune.models.profiles import Profile
+from selftune.rescue.proof.page import proof_html, proof_markdown
+from selftune.rescue.proof.plan import Choices
+from selftune.rescue.proof.run import Proof, prove
+from selftune.rescue.record.asking import Purse, RecordingHome
+from selftune.rescue.record.prompts import Prompt
+from selftune.rescue.record.run import Wanted, record
+
+OLD = "ft:gpt-4o-mini-2024-07-18:acme:x:AbC"
+ACCOUNT = Profile(name="openai", kind="openai", base_url="http://127.0.0.1:1/v1")
+LABELS = ("parcel", "refund", "plants", "jobs")
+Rule = Callable[[int, random.Random], bool]
+"""Whether a model is right about a question, by its number and dice of that very request."""
+
+
+def share(right: float, salt: str = "") -> Rule:
+    """Return a model that is right about a fixed share of all questions."""
+    return lambda number, _: random.Random(f"{number}{salt}").random() < right
+
+
+def noisy(right: float) -> Rule:
+    """Return a model whose every answer is right by chance."""
+    return lambda _, dice: dice.random() < right
+
+
+def without(rule: Rule, lost: float) -> Rule:
+    """Return a model that is wrong about a further share of all questions."""
+    return lambda number, dice: rule(number, dice) and random.Random(-number).random() >= lost
+
+
+class World(NamedTuple):
+    """A home, and models that answer by rule."""
+
+    settings: Settings
+    models: dict[str, Rule]
+    asked: list[Question]
+
+    def answer(self, asked: Question) -> Answer:
+        """Answer a question by the rule of its model."""
+        self.asked.append(asked)
+        model = str(asked.body["model"])
+        if model == "judge":
+            return said(asked, json.dumps({"explanation": "fine", "score": 5}))
+        number = int(str(asked.body["messages"][-1]["content"]).split()[-1])
+        dice = random.Random(f"{asked.key}{model}")
+        right = self.models[model](number, dice)
+        return said(asked, label(number) if right else "none")
+
+    def recorded(self, n: int, repeats: int = 3, references: bool = True) -> None:
+        """Record the old model on n questions."""
+        found = [
+            Prompt(
+                messages=({"role": "user", "content": f"Question {at}"},),
+                reference=label(at) if references else "",
+                source="made",
+            )
+            for at in range(n)
+        ]
+        wanted = Wanted(profile=ACCOUNT, temperature=0.7, repeats=repeats, logprobs=False)
+        record(RecordingHome(self.settings, Purse()), OLD, found, wanted, Limits(concurrency=64))
+
+    def proof(self, margin: float = 0.03, **chosen: Any) -> Proof:
+        """Prove the model `new` beside the prompted `base`."""
+        choices = Choices(**{"replacement": "new", "base": "base"} | chosen)
+        return prove(self.settings, OLD, choices, Policy(margin=margin)).proof
+
+
+def label(number: int) -> str:
+    return LABELS[number % len(LABELS)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(Settings(home=tmp_path), {"base": share(0.4, "b")}, [])
+    endpoint = Scripted(made.answer)
+    opened = "selftune.prove.home.Home.open"
+    monkeypatch.setattr(opened, lambda self, model, place, limits: endpoint.open(model, place))
+    monkeypatch.setattr("selftune.prove.home.Home.embed", lambda self, texts: [[1.0]] * len(texts))
+    return made
+
+
+def test_an_equal_replacement_is_to_be_switched_to(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": without(share(0.9), 0.005)})
+    world.recorded(500)
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("switch", 0)
+    assert "a loss of 3 points is ruled out" in found.conclusion.words
+    assert found.noise.moves == 0
+    assert any(
+        "Prompted base against the recorded model" in each for each in found.conclusion.reasons
+    )
+
+
+def test_a_replacement_that_is_worse_by_ten_points_is_not(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": without(share(0.9), 0.11)})
+    world.recorded(400)
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("keep", 1)
+    gap = found.report.comparisons[0].difference
+    assert gap is not None
+    assert gap.value == pytest.approx(-0.1, abs=0.03)
+    assert any("larger than that" in each for each in found.conclusion.reasons)
+
+
+def test_where_prompting_is_as_good_tuning_is_advised_against(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9), "base": without(share(0.9), 0.005)})
+    world.recorded(500)
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("do not tune", 0)
+    assert "prompting is as good" in found.conclusion.words
+    world.models["new"] = lambda number, dice: True
+    better = world.proof(also=(), base="base", n_examples=0)
+    assert better.conclusion.outcome == "do not tune"  # answers are of before: nobody was asked
+
+
+def test_tuning_that_adds_more_than_the_margin_is_worth_it(world: World) -> None:
+    world.models.update({OLD: share(0.8), "new": lambda number, dice: True, "base": share(0.8)})
+    world.recorded(400)
+    found = world.proof()
+    assert found.conclusion.outcome == "switch"
+    assert any("tuning adds to it" in each for each in found.conclusion.reasons)
+
+
+def test_a_hosted_model_that_is_prompted_counts_as_prompting(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9), "luna": share(0.9)})
+    world.recorded(500, repeats=1)
+    found = world.proof(also=(("luna", None),))
+    assert found.conclusion.outcome == "do not tune"
+    assert "luna" in found.conclusion.words
+
+
+def test_too_few_prompts_say_how_many_more_and_that_many_do(world: World) -> None:
+    world.models.update({OLD: noisy(0.85), "new": noisy(0.85)})
+    world.recorded(60)
+    few = world.proof(margin=0.04)
+    assert (few.conclusion.outcome, few.conclusion.status) == ("more prompts", 3)
+    more = few.conclusion.more_prompts
+    assert more is not None
+    assert f"{more:,} more prompts" in few.conclusion.words
+    assert 50 < more < 3000
+    world.recorded(60 + 2 * more)
+    assert world.proof(margin=0.04).conclusion.outcome == "switch"
+
+
+def test_a_noisy_model_is_the_yardstick_of_its_replacement(world: World) -> None:
+    world.models.update({OLD: noisy(0.8), "new": noisy(0.8)})
+    world.recorded(900)
+    found = world.proof(margin=0.05)
+    assert found.conclusion.outcome == "switch"
+    # Two runs of 900 answers that are right by chance, 0.8 each: 1.96 sqrt(2 * 0.16 / 900).
+    assert found.noise.moves == pytest.approx(0.037, abs=0.003)
+    own, other = found.alike[0], found.alike[1]
+    assert (own.arm, other.arm) == ("recorded", "replacement")
+    # The same by chance: both right, or both wrong.
+    assert own.same.value == pytest.approx(0.68, abs=0.04)
+    assert other.behind is not None
+    assert other.behind.low < 0 < other.behind.high
+    assert any("no larger than that" in each for each in found.conclusion.reasons)
+
+
+def test_graders_that_nothing_passes_prove_nothing(world: World) -> None:
+    world.models.update({OLD: share(0.01), "new": share(0.01)})
+    world.recorded(300, repeats=1)
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("cannot tell", 3)
+    assert "do not measure" in found.conclusion.words
+
+
+def test_a_model_that_does_not_answer_is_not_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(200, repeats=1)
+    answer = World.answer
+
+    def failing(self: World, asked: Question) -> Answer:
+        if asked.body["model"] == "new" and asked.key < "2":
+            return Answer(key=asked.key, status="failed", reason="down")
+        return answer(self, asked)
+
+    monkeypatch.setattr(World, "answer", failing)
+    scripted = Scripted(world.answer)
+    opened = "selftune.prove.home.Home.open"
+    monkeypatch.setattr(opened, lambda self, model, place, limits: scripted.open(model, place))
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("cannot tell", 3)
+    assert "could be scored" in found.conclusion.words
+
+
+def test_without_references_agreement_with_the_recording_is_what_counts(world: World) -> None:
+    world.models.update({OLD: noisy(0.95), "new": noisy(0.6)})
+    world.recorded(300, references=False)
+    found = world.proof()
+    assert found.measure == "the answer is the one that was recorded at temperature 0"
+    assert found.conclusion.outcome == "keep"
+
+
+def test_a_recorded_model_is_never_asked_again(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(50)
+    before = len(world.asked)
+    world.proof()
+    assert all(asked.body["model"] != OLD for asked in world.asked[before:])
+    again = len(world.asked)
+    world.proof()
+    assert len(world.asked) == again
+
+
+def test_a_judge_says_of_each_model_how_good_its_answers_are(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.5)})
+    world.recorded(40, repeats=1)
+    found = world.proof(judge="judge")
+    assert [each.judged.value for each in found.alike if each.judged] == [1.0, 1.0, 1.0]
+    asked = [each for each in world.asked if each.body["model"] == "judge"]
+    world.proof(judge="judge")
+    assert asked == [each for each in world.asked if each.body["model"] == "judge"]
+    assert "Reference" in str(asked[0].body["messages"])
+
+
+def test_the_page_shows_the_conclusion_first_and_nothing_of_an_answer_raw(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(60)
+    proof = world.proof(margin=0.2)
+    hostile = "<script>alert(1)</script>"
+    told = proof.conclusion.model_copy(update={"reasons": (hostile,)})
+    page = proof_html(proof.model_copy(update={"conclusion": told}))
+    assert hostile not in page
+    assert "&lt;script&gt;" in page
+    assert page.index("How alike the answers are") < page.index("Figures")
+    assert proof.conclusion.words in proof_markdown(proof).replace("\\", "")
+    assert Proof.model_validate_json(proof.model_dump_json()) == proof
+
+
+def test_the_command_leaves_with_the_status_of_the_gate_and_writes_the_page(
+    world: World, tmp_path: Path
+) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(500, repeats=1)
+    words = ["rescue", "prove", OLD, "--base", "base", "--margin", "0.03"]
+    home = {"SELFTUNE_HOME": str(tmp_path)}
+    missing = CliRunner().invoke(app, words, env=home)
+    assert isinstance(missing.exception, NotFound)
+    assert "has no replacement here" in missing.exception.message
+    set_replacement(tmp_path, OLD, "new")
+    done = CliRunner().invoke(app, [*words, "--json"], env=home)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["conclusion"]["outcome"] == "switch"
+    report = done.stderr.split("report")[1].strip()
+    assert Path(report).read_text("utf-8").startswith("<!doctype html>")
+    shown = CliRunner().invoke(app, words, env=home)
+    assert "Switch: the replacement is not worse" in shown.stdout
+    world.models["bad"] = share(0.5)
+    worse = CliRunner().invoke(app, [*words, "--replacement", "bad", "--markdown"], env=home)
+    assert worse.exit_code == 1
+    assert worse.stdout.startswith("**Keep the old model")
+
+
+def test_graders_come_from_a_file(world: World, tmp_path: Path) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(40, repeats=1)
+    set_replacement(tmp_path, OLD, "new")
+    file = tmp_path / "graders.toml"
+    file.write_text(
+        '[[graders]]\ntype = "regex"\npattern = "^(parcel|refund)$"\n', encoding="utf-8"
+    )
+    words = ["rescue", "prove", OLD, "--base", "base", "--graders", str(file), "--json"]
+    done = CliRunner().invoke(app, words, env={"SELFTUNE_HOME": str(tmp_path)})
+    found = json.loads(done.stdout)
+    assert found["measure"] == "the graders that were given"
+    assert found["report"]["arms"][0]["summary"]["accuracy"]["value"] < 0.6
