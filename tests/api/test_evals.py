@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.api.asking import Asked, Play
 from tests.api.evals_asking import (
     CHECK,
     CONFIG,
@@ -22,6 +23,8 @@ from tests.wire.test_openapi_hostile import asked, assert_refused
 from selftune.core.records import Identity, JobStatus
 from selftune.evaluate.sources.create import EvalRequest, NewCriterion, create_eval
 from selftune.jobs.queue import claim, fenced, move
+from selftune.serve import loader
+from selftune.serve.loader import load_sampler
 from selftune.store.accounts import DEFAULT_PROJECT, create_project
 from selftune.store.creations import Creation
 from selftune.store.files import save_file
@@ -203,6 +206,33 @@ def test_a_run_that_could_not_work_is_refused(store: Store, source: Any, param: 
     made = new_eval(store)
     refused(store, f"evals/{made['id']}/runs", {"data_source": source}, param)
     assert got(store, "GET", f"evals/{made['id']}/runs")["data"] == []
+
+
+def test_a_form_that_the_model_cannot_keep_to_is_refused(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded model says so itself, and one that can keep to it is not held up."""
+    monkeypatch.setattr(loader, "load_sampler", load_sampler)
+    source = {
+        "type": "completions",
+        "source": GIVEN["source"],
+        "input_messages": {
+            "type": "template",
+            "template": [{"role": "user", "content": "{{ item.question }}"}],
+        },
+        "sampling_params": {"response_format": {"type": "json_object"}},
+    }
+
+    async def scene(asked: Asked) -> None:
+        made = await asked.client.evals.create(**EVAL)
+        path = f"evals/{made.id}/runs"
+        error = await asked.refused(path, {"data_source": source | {"model": "selftune/minilm"}})
+        assert error["param"] == "data_source.sampling_params"
+        assert "cannot guarantee response_format 'json_object'" in error["message"]
+        able = {"data_source": source | {"model": "selftune/fake"}}
+        assert (await asked.post(path, able)).status_code == 201
+
+    play(scene)
 
 
 def test_a_file_of_another_purpose_is_no_data(store: Store) -> None:
