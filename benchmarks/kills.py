@@ -127,6 +127,7 @@ class Service:
             "TMPDIR": str(self.temporary),
         }
         self._process = self._start()
+        self._await_start()
         self.client = openai.OpenAI(
             base_url=f"http://127.0.0.1:{self._port}/v1", api_key=self._key(), max_retries=50
         )
@@ -158,6 +159,14 @@ class Service:
         command = [sys.executable, "-m", "selftune", "serve"]
         with self.log.open("ab") as log:
             return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def _await_start(self) -> None:
+        """Wait until it listens: a client would ask again for long where it never will."""
+        while True:
+            assert self._process.poll() is None, self.log.read_text("utf-8")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port)):
+                return
+            time.sleep(0.05)
 
     def _key(self) -> str:
         """Return the key that the first start prints."""

@@ -176,16 +176,15 @@ def test_who_goes_is_answered_no_further(
     play(scene, tmp_path)
 
 
-def test_a_closed_connection_drops_all_that_it_asked(
-    models: Models, live: SteppedSampler, tmp_path: Path
-) -> None:
+def test_a_closed_connection_drops_all_that_it_asked(models: Models, tmp_path: Path) -> None:
+    live = models.live = SteppedSampler({"long": LONG})
+
     async def scene(client: ServingClient) -> None:
-        stream = client.stream(asking())
+        stream = client.stream(asking("long"))
         live.let(1)
         await anext(stream)
         await client.close()
-        live.let(2)
-        await until(lambda: live.under_way == 0)
+        await stepping(live, until(lambda: live.under_way == 0))
 
     play(scene, tmp_path)
     assert models.loaded == ["live"]
