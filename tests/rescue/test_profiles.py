@@ -278,14 +278,19 @@ def test_an_endpoint_may_name_a_profile(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_is_told_with_what_to_do_and_without_the_key(
-    there: Provider, reply: Any, kind: type[SelftuneError], words: str
+    there: Provider,
+    caplog: pytest.LogCaptureFixture,
+    reply: Any,
+    kind: type[SelftuneError],
+    words: str,
 ) -> None:
+    caplog.set_level("DEBUG")
     there.answer = lambda asked: reply
     with pytest.raises(kind, match=words) as raised:
         list_files(gpu(there.url))
     assert "'gpu'" in raised.value.message
     shown = "".join(traceback.format_exception(raised.value))
-    assert KEY not in shown
+    assert KEY not in shown + caplog.text
 
 
 def test_who_cannot_be_reached_is_named() -> None:
