@@ -1,6 +1,7 @@
 """The engine through its door: files in, a folder that can be served out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from tests.train.recorded import RecordedRun, folder_bytes, write_chats
 
 from selftune.core.errors import Cancelled, JobFailed, LeaseLost
 from selftune.core.records import Hyperparameters, TrainOptions, TrainSpec
+from selftune.models.hf.checking import check_folder
+from selftune.models.hf.loading import Loaded, load_base
+from selftune.models.hf.probes import read_probes
 from selftune.models.own_catalog import add_base
 from selftune.store.accounts import default_identity
 from selftune.store.files import save_file
@@ -21,6 +25,7 @@ from selftune.store.store import Store
 from selftune.train.create import FinetuneRequest, create_finetuning_job
 from selftune.train.engine import Trained, TrainRequest
 from selftune.train.engines.hf import Params, build
+from selftune.train.hf import adapters
 from selftune.train.hf.adapters import Kind
 from selftune.train.request import request_of
 
@@ -290,6 +295,29 @@ def test_a_learning_rate_that_is_far_too_high_ends_the_job_with_the_remedy(
 def test_a_4_bit_base_needs_a_gpu(base: Path, told: TellingRun, chats: Path) -> None:
     with pytest.raises(JobFailed, match="NVIDIA GPU"):
         train(base, told, chats, adapter="qlora")
+
+
+def test_what_was_trained_on_4_bits_is_kept_with_what_is_served(
+    base: Path, told: TellingRun, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rounded(folder: Path, mark: str) -> Loaded:
+        loaded = load_base(folder, "float32")
+        for module in loaded.model.modules():
+            if isinstance(module, torch.nn.Linear):
+                step = module.weight.detach().abs().max() / 7  # 15 values, as 4 bits have
+                module.weight.data = (module.weight / step).round().detach() * step
+        loaded.model.requires_grad_(False)
+        return loaded
+
+    monkeypatch.setattr(adapters, "_load_quantized", rounded)
+    train(base, told, chats, adapter="qlora")
+    said = told.said["served"]
+    assert said.startswith("Trained on the base in 4 bits, and served on it as it is: log-prob")
+    kept = read_probes(told.model).probes
+    differ = float(re.findall(r"differ by (\S+) on average", said)[0])
+    assert differ > 0.01  # far more than rounding in float32
+    assert all(one.before and one.before != one.logprobs for one in kept)
+    assert check_folder(told.model).startswith("log-probabilities of")
 
 
 def _weights(folder: Path) -> dict[str, Any]:

@@ -13,17 +13,9 @@ from pathlib import Path
 from selftune.core import plugins
 from selftune.core.errors import InvalidInput, JobFailed
 from selftune.models import samplers
+from selftune.models.hf.agreement import Agreement, Score, Served, compare, measure
 from selftune.models.hf.export import BASE, check_files, read_export
-from selftune.models.hf.probes import (
-    CODE,
-    Agreement,
-    Probes,
-    Score,
-    Scored,
-    compare,
-    read_probes,
-    write_probes,
-)
+from selftune.models.hf.probes import CODE, Probes, Scored, read_probes, write_probes
 from selftune.models.hf.renderer import Renderer
 
 
@@ -49,8 +41,8 @@ def check_folder(folder: Path, base_folder: Path | None = None) -> str:
     probes = read_probes(folder)
     with _with_base(folder, base_folder) as whole, tempfile.TemporaryDirectory() as cache:
         renderer = Renderer.load(whole)  # first: it says what was changed of a template
-        score = serving_score(whole, Path(cache))
-        agreement = compare(probes.probes, score, probes.precision, renderer)
+        served = serving(whole, Path(cache))
+        agreement = compare(probes.probes, served, probes.precision, renderer)
     return agreement.words
 
 
@@ -65,22 +57,48 @@ def prove_served(
         JobFailed: what would be served is not what was trained; says what differs.
 
     """
-    write_probes(folder, probes)
-    try:
-        renderer, score = Renderer.load(folder), serving_score(folder, cache, threads)
-    except InvalidInput as error:
-        raise JobFailed(
-            f"The model that was trained cannot be served: {error.message}", code=CODE
-        ) from error
-    return compare((*probes.probes, *own), score, probes.precision, renderer)
+    renderer, served = _loaded(folder, probes, cache, threads)
+    return compare((*probes.probes, *own), served, probes.precision, renderer)
 
 
-def serving_score(folder: Path, cache: Path, threads: int = 0) -> Score:
+def keep_served(folder: Path, probes: Probes, cache: Path, threads: int = 0) -> Agreement:
+    """Keep the probes with what serves says of them; return how near that is to the training.
+
+    For a model that is served on another base than it was trained on: the same in 16 bits for 4.
+
+    Raises:
+        JobFailed: what was trained cannot be served.
+
+    """
+    _, served = _loaded(folder, probes, cache, threads)
+    agreement, _ = measure(probes.probes, served, probes.precision)
+    ids = [list(one.ids) for one in probes.probes]
+    before = served.score(ids) if served.bare is None else served.bare(ids)
+    kept = tuple(
+        one.model_copy(update={"logprobs": tuple(logprobs), "before": tuple(base)})
+        for one, logprobs, base in zip(probes.probes, served.score(ids), before, strict=True)
+    )
+    write_probes(folder, probes.model_copy(update={"probes": kept}))
+    return agreement
+
+
+def serving(folder: Path, cache: Path, threads: int = 0) -> Served:
     """Return the scoring of the sampler that serves a folder."""
     plugin = plugins.load(samplers, "hf")
     sampler = plugin.build(plugin.Params(folder=folder, cache=cache, threads=threads))
     score: Score = sampler.score
-    return score
+    return Served(score, None if base_of(folder) is None else sampler.score_bare)
+
+
+def _loaded(folder: Path, probes: Probes, cache: Path, threads: int) -> tuple[Renderer, Served]:
+    """Keep the probes in a folder and load it as serving does."""
+    write_probes(folder, probes)
+    try:
+        return Renderer.load(folder), serving(folder, cache, threads)
+    except InvalidInput as error:
+        raise JobFailed(
+            f"The model that was trained cannot be served: {error.message}", code=CODE
+        ) from error
 
 
 def base_of(folder: Path) -> str | None:

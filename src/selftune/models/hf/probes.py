@@ -6,12 +6,11 @@ written for this, nothing was lost between them: chat template, tokenizer, base,
 `probes.json` keeps these chats with the trainer's numbers, so that any copy can be checked later.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, ValidationError
 
@@ -26,31 +25,8 @@ _FEWEST = 3
 """Probe chats that a template must be able to write; some know no system message and no tools."""
 _MOST_TOKENS = 512
 """Of one sequence of the job's own."""
-_SLOPE = 0.25
-"""How far what the training changed may be off, as a share, where rounding hides the numbers."""
-_CLEAR = 2.5
-"""How many times larger than rounding a change must be for its share to mean anything."""
-
 Ids = Sequence[int]
-Score = Callable[[list[list[int]]], list[list[float]]]
-"""Log-probabilities of each token after the first, by the path that serves."""
 Precision = Literal["float32", "bfloat16"]
-
-
-class Tolerance(Record):
-    """Largest differences of log-probabilities that rounding explains."""
-
-    mean: float
-    largest: float
-
-
-TOLERANCES: dict[Precision, Tolerance] = {
-    "float32": Tolerance(mean=1e-4, largest=5e-3),
-    "bfloat16": Tolerance(mean=0.05, largest=1.0),
-}
-"""Between one forward and a cache, token by token, of Llama-, Qwen- and Gemma-shaped models with 2 and
-8 layers and logits as sharp as real ones, we measured up to 2.5e-6 on average and 2e-5 at most in
-float32, and 0.024 and 0.31 in bfloat16; larger models round more often, hence the room."""
 
 
 class Scored(Record):
@@ -70,26 +46,6 @@ class Probes(Record):
     format: Literal[1] = 1
     precision: Precision
     probes: tuple[Scored, ...] = Field(min_length=1)
-
-
-class Agreement(Record):
-    """How near what is served is to what was trained."""
-
-    tokens: int
-    mean: float
-    """Of the differences of log-probabilities."""
-    largest: float
-    share: float | None = None
-    """Of what the training changed that is served: 1 is all; None where rounding hides it."""
-    precision: Precision
-
-    @property
-    def words(self) -> str:
-        """The figures in words."""
-        return (
-            f"log-probabilities of {self.tokens} tokens differ by {self.mean:.2g} on average and "
-            f"by {self.largest:.2g} at most ({self.precision})"
-        )
 
 
 def render(renderer: Any) -> dict[str, tuple[int, ...]]:
@@ -185,91 +141,6 @@ def read_probes(folder: Path) -> Probes:
         ) from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{str(path)!r} is damaged.", code="no_probes") from error
-
-
-def compare(
-    scored: Sequence[Scored], score: Score, precision: Precision, renderer: Any = None
-) -> Agreement:
-    """Compare what was trained with what serves; with a renderer, how chats are written too.
-
-    Raises:
-        JobFailed: they differ by more than rounding; says what and by how much.
-
-    """
-    if renderer is not None:
-        _compare_tokens({one.name: one.ids for one in scored}, render(renderer))
-    served = score([list(one.ids) for one in scored])
-    trained = np.array([value for one in scored for value in one.logprobs])
-    found = np.array([value for values in served for value in values])
-    if trained.shape != found.shape:
-        raise JobFailed(
-            f"The served model scored {found.size} tokens of {trained.size}.", code=CODE
-        )
-    if not np.isfinite(found).all() or not np.isfinite(trained).all():
-        raise JobFailed("Log-probabilities are not finite numbers.", code=CODE)
-    gaps = np.abs(found - trained)
-    before = np.array([value for one in scored for value in one.before])
-    agreement = Agreement(
-        tokens=int(gaps.size),
-        mean=float(gaps.mean()),
-        largest=float(gaps.max()),
-        share=_share(before, trained, found) if before.shape == trained.shape else None,
-        precision=precision,
-    )
-    _judge(agreement, scored, gaps)
-    return agreement
-
-
-def _judge(agreement: Agreement, scored: Sequence[Scored], gaps: "np.ndarray[Any, Any]") -> None:
-    limit = TOLERANCES[agreement.precision]
-    share = agreement.share
-    is_near = agreement.mean <= limit.mean and agreement.largest <= limit.largest
-    if is_near and (share is None or abs(share - 1) <= _SLOPE):
-        return
-    lengths = [len(one.logprobs) for one in scored]
-    worst = np.repeat(np.arange(len(lengths)), lengths)[int(gaps.argmax())]
-    served = (
-        f", and {share:.0%} of what the training changed is served" if share is not None else ""
-    )
-    raise JobFailed(
-        f"What is served is not what was trained: {agreement.words}{served}; most on the probe "
-        f"{scored[int(worst)].name!r}. Rounding explains {limit.mean:g} on average and "
-        f"{limit.largest:g} at most. The model's files, its base or their scale differ from those "
-        "of the training.",
-        code=CODE,
-    )
-
-
-def _share(
-    before: "np.ndarray[Any, Any]",
-    trained: "np.ndarray[Any, Any]",
-    served: "np.ndarray[Any, Any]",
-) -> float | None:
-    """Return which share of the change by training is served: the slope of a line through zero.
-
-    It sees a wrong scale where each single difference is within rounding. Rounding blurs the change
-    itself too, which would pull the slope to zero: small changes have none.
-    """
-    change, found = trained - before, served - before
-    size = float(change @ change)
-    if not size:
-        return None
-    slope = float(change @ found) / size
-    rest = found - slope * change
-    is_clear = size >= _CLEAR**2 * max(float(rest @ rest), 1e-12 * size)
-    return slope if is_clear else None
-
-
-def _compare_tokens(
-    kept: Mapping[str, tuple[int, ...]], rendered: Mapping[str, tuple[int, ...]]
-) -> None:
-    for name, ids in kept.items():
-        if name in CHATS and rendered.get(name) != ids:
-            raise JobFailed(
-                f"The probe chat {name!r} is written in other tokens than in training: the chat "
-                "template or the tokenizer was changed.",
-                code=CODE,
-            )
 
 
 def _one_forward(model: Any, ids: Ids, device: torch.device) -> list[float]:

@@ -126,6 +126,10 @@ class Runtime:
         """Return the log-probability of each token after the first, by the path that serves."""
         return score(self._engine.network, ids, self._adapter)
 
+    def score_bare(self, ids: list[list[int]]) -> list[list[float]]:
+        """Return the same of the base alone."""
+        return score(self._engine.network, ids, None)
+
 
 def completion(pieces: Sequence[Any]) -> Completion:
     """Put together what was told of a prompt."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from selftune.models.hf.checking import prove_served
+from selftune.models.hf.checking import keep_served, prove_served
 from selftune.models.hf.probes import make_probes, write_probes
 from selftune.train.hf.learner import Learner
 from selftune.train.hf.setup import Setup
@@ -21,16 +21,14 @@ def save_product(setup: Setup, learner: Learner, folder: Path, *, is_last: bool)
     trainee.save_weights(folder)
     setup.renderer.save(folder)
     probes, own = make_probes(setup.renderer, trainee.model, trainee.precision, setup.shown)
-    if is_last and trainee.kind != "qlora":
-        agreement = prove_served(folder, probes, own, setup.run.cache, torch.get_num_threads())
-        setup.run.note(
-            "served", f"Served equals trained: {agreement.words}", agreement.model_dump()
-        )
-        return
-    write_probes(folder, probes)
-    if is_last:
-        setup.run.note(
-            "served",
-            "Trained on a base of 4 bits and served on the base as it is: log-probabilities of "
-            "both are near, but are not compared",
-        )
+    cache, threads = setup.run.cache, torch.get_num_threads()
+    if not is_last:
+        write_probes(folder, probes)
+    elif trainee.kind == "qlora":
+        apart = keep_served(folder, probes, cache, threads)
+        told = f"Trained on the base in 4 bits, and served on it as it is: {apart.words}"
+        setup.run.note("served", told, apart.model_dump())
+    else:
+        agreement = prove_served(folder, probes, own, cache, threads)
+        said = f"Served equals trained: {agreement.words}"
+        setup.run.note("served", said, agreement.model_dump())
