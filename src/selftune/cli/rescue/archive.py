@@ -32,16 +32,10 @@ def archive(folder: Folder, profile: ProfileName = "openai") -> None:
     from selftune.core.settings import load_settings
     from selftune.models.profiles import find_profile, open_client
     from selftune.rescue.archive.download import RETRIES, archive_account
-    from selftune.rescue.archive.format import Source
+    from selftune.rescue.archive.format import source_of
 
     account = find_profile(load_settings().root, profile)
-    source = Source(
-        profile=account.name,
-        kind=account.kind,
-        base_url=account.address,
-        organization=account.organization,
-        project=account.project,
-    )
+    source = source_of(account)
     client = open_client(account, retries=RETRIES)
     with _shown() as tell:
         manifest = archive_account(client, folder, source, tell)

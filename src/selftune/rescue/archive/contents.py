@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from selftune.core.errors import Unavailable
 from selftune.rescue.archive.format import Entry, Kind, State
 from selftune.rescue.archive.lists import NOT_READ, Lists, each_of
+from selftune.rescue.archive.naming import files_of_batch, files_of_job, files_of_run
 from selftune.rescue.archive.source import Broken, Object, Refused, path_of
 from selftune.rescue.archive.writer import cannot_write
 
@@ -91,27 +92,8 @@ def _rank(file: Object) -> int:
     return _FIRST.index(purpose) if purpose in _FIRST else len(_FIRST)
 
 
-def _files_of_job(job: Object) -> list[str]:
-    results = job.get("result_files")
-    found = [job.get("training_file"), job.get("validation_file")]
-    found += results if isinstance(results, list) else []
-    return [name for name in found if isinstance(name, str) and name]
-
-
-def _files_of_run(run: Object) -> list[str]:
-    data = run.get("data_source")
-    source = data.get("source") if isinstance(data, dict) else None
-    name = source.get("id") if isinstance(source, dict) else None
-    return [name] if isinstance(name, str) and name else []
-
-
-def _files_of_batch(batch: Object) -> list[str]:
-    names = (batch.get(f"{word}_file_id") for word in ("input", "output", "error"))
-    return [name for name in names if isinstance(name, str) and name]
-
-
 _NAMING: tuple[tuple[Kind, Callable[[Object], list[str]]], ...] = (
-    ("job", _files_of_job),
-    ("eval_run", _files_of_run),
-    ("batch", _files_of_batch),
+    ("job", files_of_job),
+    ("eval_run", files_of_run),
+    ("batch", files_of_batch),
 )

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.models.profiles import Profile
 
 VERSION = 1
 MANIFEST, COPY = "archive.json", "archive.copy.json"
@@ -103,6 +104,17 @@ class Source(Record):
     base_url: str
     organization: str | None = None
     project: str | None = None
+
+
+def source_of(profile: Profile) -> Source:
+    """Return what an archive keeps of a profile."""
+    return Source(
+        profile=profile.name,
+        kind=profile.kind,
+        base_url=profile.address,
+        organization=profile.organization,
+        project=profile.project,
+    )
 
 
 class Seal(Record):

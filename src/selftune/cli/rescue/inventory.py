@@ -1,0 +1,98 @@
+"""`selftune rescue inventory`: what an account has, and what of it ends when."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from selftune.cli.console import err, out, show_json, show_table
+from selftune.cli.rescue.archive import ProfileName
+
+if TYPE_CHECKING:
+    from selftune.rescue.inventory import Group, Inventory, Thing
+
+
+def inventory(
+    profile: ProfileName = "openai",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every thing.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page, with every thing.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every thing, not only models.")
+    ] = False,
+) -> None:
+    """Show what an account has, and what of it ends when; the first to end comes first.
+
+    Dates are what the provider says of each model, else those of OpenAI's deprecations page. Nothing
+    is changed and nothing is downloaded. This was tried against a server that plays OpenAI, not
+    against the real service.
+    """
+    from datetime import UTC, datetime
+
+    from selftune.core.settings import load_settings
+    from selftune.models.profiles import find_profile, open_client
+    from selftune.rescue.archive.download import RETRIES
+    from selftune.rescue.archive.format import source_of
+    from selftune.rescue.inventory import take_stock
+    from selftune.rescue.inventory_asking import look_around
+
+    account = find_profile(load_settings().root, profile)
+    with err.status("asking"):
+        found = look_around(open_client(account, retries=RETRIES))
+    taken = take_stock(found, source_of(account), datetime.now(UTC).date())
+    if html is not None:
+        _write(html, taken)
+    if json:
+        show_json(taken.model_dump(mode="json"))
+    else:
+        _show(taken, every=every)
+
+
+def _write(path: Path, taken: "Inventory") -> None:
+    from selftune.core.errors import InvalidInput
+    from selftune.rescue.inventory_page import to_html
+
+    try:
+        path.write_text(to_html(taken), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}.") from error
+    err.print(f"wrote {path}", soft_wrap=True, markup=False)
+
+
+def _show(taken: "Inventory", *, every: bool) -> None:
+    from selftune.rescue.inventory_page import size_text
+
+    columns: tuple[str, ...] = ("days left", "ends", "what", "count", "size", "why")
+    groups = [(one.name, f"{one.count:,}", size_text(one.bytes), one.why) for one in taken.groups]
+    _table(columns, taken.groups, groups)
+    if taken.models:
+        models = [
+            (one.id, one.used[0] if one.used else "no trace", "; ".join(one.problems))
+            for one in taken.models
+        ]
+        columns = ("days left", "ends", "model", "last seen", "what is missing")
+        _table(columns, taken.models, models)
+    if every:
+        things = [(one.kind, one.id, one.name, "; ".join(one.used[:1])) for one in taken.things]
+        _table(("days left", "ends", "kind", "id", "name", "named by"), taken.things, things)
+    for thing, said in taken.problems:
+        if thing.kind != "model":
+            out.print(f"{thing.id}: {said}", soft_wrap=True, markup=False)
+    for note in taken.notes:
+        out.print(note, soft_wrap=True, markup=False, style="dim")
+
+
+def _table(
+    columns: Sequence[str], ends: "Sequence[Thing | Group]", rows: Sequence[tuple[str, ...]]
+) -> None:
+    """Print a table whose rows begin with when things end."""
+    from selftune.rescue.inventory import left
+
+    show_table(
+        columns,
+        [
+            (left(end.days_left), end.ends_on or "", *row)
+            for end, row in zip(ends, rows, strict=True)
+        ],
+    )
+    out.print()
