@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -167,14 +167,12 @@ class _Frames:
         return note_of(body)
 
 
-def serve(store: Store, path: Path) -> None:
-    """Take notes until the process is asked to end; what has come by then is still kept."""
+def serve(store: Store, path: Path, is_over: Callable[[], bool]) -> None:
+    """Take notes until it is over; what has come by then is still kept."""
     recorder = Recorder(store)
     recorder.tell()
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
     with _listening(path) as listening:
-        while not stopping:
+        while not is_over():
             try:
                 connection, _ = listening.accept()
             except TimeoutError:
@@ -185,7 +183,7 @@ def serve(store: Store, path: Path) -> None:
                     notes = frames.some()
                     if notes:
                         recorder.take(notes)
-                    elif stopping:
+                    elif is_over():
                         break
 
 
@@ -208,7 +206,9 @@ def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     die_with_parent()
-    serve(open_store(load_settings()), Path(sys.argv[1]))
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
+    serve(open_store(load_settings()), Path(sys.argv[1]), lambda: bool(stopping))
 
 
 if __name__ == "__main__":

@@ -116,10 +116,16 @@ class Cutover:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._witness.start()
+
+        async def told() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":  # before what they ask is closed below
+                await self._shadows.close()
+            return message
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, told, send)
         finally:
-            await self._shadows.close()
             await self._witness.close()
             await self._passing.close()
 

@@ -11,6 +11,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from selftune.api.upstream.hearing import Hearing
 from selftune.models.noted import Heard
 
+_LIKE_THE_CALLERS = (
+    "type",
+    "app",
+    "asgi",
+    "http_version",
+    "method",
+    "scheme",
+    "path",
+    "raw_path",
+    "root_path",
+)
 _log = logging.getLogger("selftune.upstream")
 
 
@@ -81,8 +92,7 @@ async def ask(app: ASGIApp, scope: Scope, body: bytes, model: str) -> Heard | No
     """Return what the application answers to a request like the caller's, which nobody reads."""
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     headers.append((b"content-length", str(len(body)).encode()))
-    kept = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "root_path")
-    asked: dict[str, Any] = {name: scope[name] for name in kept if name in scope}
+    asked: dict[str, Any] = {name: scope[name] for name in _LIKE_THE_CALLERS if name in scope}
     asked |= {name: value for name, value in scope.items() if name.startswith("selftune.")}
     asked |= {"query_string": b"", "headers": headers, "client": None, "server": None}
     hearing = Hearing()

@@ -21,6 +21,8 @@ class Witness(asyncio.Protocol):
         self.dropped = 0
         """Notes that nobody took."""
         self._path = path
+        self._waiting: list[bytes] = []
+        self._size = 0
         self._transport: asyncio.WriteTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
 
@@ -30,17 +32,18 @@ class Witness(asyncio.Protocol):
             self._connecting = asyncio.create_task(self._connect())
 
     def tell(self, note: Note) -> None:
-        """Hand a note over, or drop it where the recording process is away or behind."""
+        """Hand a note over; it waits a while where the recording process is away or behind."""
+        body = frame(note)
         transport = self._transport
-        if transport is None or transport.is_closing():
+        written = 0 if transport is None else transport.get_write_buffer_size()
+        if len(body) > MOST_BYTES or written + self._size + len(body) > _MOST_WAITING:
+            self._drop()
+        elif transport is None or transport.is_closing():
+            self._waiting.append(body)
+            self._size += len(body)
             self.start()
-            self._drop("is away")
-            return
-        size = len(note.request) + len(note.answer.body)
-        if size > MOST_BYTES or transport.get_write_buffer_size() + size > _MOST_WAITING:
-            self._drop("is behind")
-            return
-        transport.write(frame(note))
+        else:
+            transport.write(body)
 
     async def close(self) -> None:
         """Hand over what waits, and end the connection."""
@@ -54,6 +57,8 @@ class Witness(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.writelines(self._waiting)
+        self._waiting, self._size = [], 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -66,7 +71,7 @@ class Witness(asyncio.Protocol):
             except OSError:  # it starts, or starts again
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _drop(self, why: str) -> None:
+    def _drop(self) -> None:
         self.dropped += 1
         if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8 …: a log that cannot flood
-            _log.warning("The recording process %s: %d notes dropped so far.", why, self.dropped)
+            _log.warning("The recording process is away or behind: %d notes lost.", self.dropped)
