@@ -21,6 +21,9 @@ from selftune.core.errors import (
     SelftuneError,
     Unavailable,
 )
+from selftune.core.settings import load_settings
+from selftune.evaluate.arms import place_of
+from selftune.evaluate.evalfile import EvalFile
 from selftune.models import manners
 from selftune.models.answers import Question
 from selftune.models.asking import Asking, Limits
@@ -36,6 +39,8 @@ from selftune.models.profiles import (
     read_key,
 )
 from selftune.models.refusals import told
+from selftune.prove.home import Home
+from selftune.prove.plan import plan_of
 
 KEY = "sk-secret-0123456789"
 FILE = """
@@ -257,6 +262,25 @@ def test_an_endpoint_may_name_a_profile(tmp_path: Path) -> None:
         endpoints.write_text(f'[[endpoint]]\nmodels = ["a"]\n{text}\n', encoding="utf-8")
         with pytest.raises(InvalidInput, match=words):
             load_endpoints(tmp_path)
+
+
+def test_a_model_of_an_eval_file_may_name_a_profile(tmp_path: Path) -> None:
+    home = Home(load_settings(home=write(tmp_path)))
+    (tmp_path / "rows.jsonl").write_text('{"item": {"q": "a"}}\n', encoding="utf-8")
+    wanted = {
+        "name": "one",
+        "data": {"file": "rows.jsonl"},
+        "models": [{"model": "ft:a:b:c:d", "profile": "gpu"}],
+        "evaluation": {
+            "prompt": "{{ item.q }}",
+            "graders": [{"type": "string_check", "reference": "a"}],
+        },
+    }
+    [arm] = plan_of(EvalFile.model_validate(wanted), tmp_path, home).arms
+    assert (arm.model, place_of(arm.endpoint)) == ("ft:a:b:c:d", "http://10.0.0.5:8000/v1")
+    wanted["models"] = [{"model": "m", "profile": "gpu", "base_url": "http://h/v1"}]
+    with pytest.raises(InvalidInput, match="a profile has its own base_url"):
+        plan_of(EvalFile.model_validate(wanted), tmp_path, home)
 
 
 @pytest.mark.parametrize(

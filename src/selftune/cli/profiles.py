@@ -72,8 +72,7 @@ def add(name: Name, given: Given) -> None:
     from selftune.models.own_profiles import add_profile
 
     profile = add_profile(load_settings().root, name, asdict(given))
-    out.print(f"{profile.name}: {profile.address}", markup=False, soft_wrap=True)
-    out.print(f"key: {_key(profile)}", markup=False, soft_wrap=True)
+    _show_way(profile)
 
 
 @app.command("check")
@@ -99,8 +98,7 @@ def check(
     found = run_loop(permitted(profile, training=training, model=model))
     if json:
         return show_json(found.model_dump(mode="json"))
-    out.print(f"{name} at {found.address}", markup=False, soft_wrap=True)
-    out.print(f"key: {_key(profile)}", markup=False, soft_wrap=True)
+    _show_way(profile)
     out.print(f"models: {found.models:,}, of them {found.tuned:,} tuned")
     for day, count in found.shutdowns.items():
         out.print(f"  {count:,} shut down on {day}", markup=False)
@@ -109,6 +107,15 @@ def check(
     if not training:
         out.print("may create jobs: not asked (--training asks)")
     return None
+
+
+def _show_way(profile: "Profile") -> None:
+    from selftune.models.profiles import is_readable
+
+    out.print(f"{profile.name}: {profile.address}", markup=False, soft_wrap=True)
+    out.print(f"key: {_key(profile)}", markup=False, soft_wrap=True)
+    if is_readable(profile):
+        out.print("note: http:// lets everybody on the way read the key and all rows")
 
 
 def _key(profile: "Profile") -> str:

@@ -28,6 +28,8 @@ class Model(Record):
     the model, else this machine's own models."""
     api_key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key."""
+    profile: str | None = None
+    """Account of `selftune profiles list` that answers, in place of an address and a key."""
     system: str | None = None
     """System message in place of the items' own."""
     examples: str | None = None

@@ -199,6 +199,14 @@ def is_openai(profile: Profile) -> bool:
     return (urlsplit(profile.address).hostname or "").endswith("api.openai.com")
 
 
+def is_readable(profile: Profile) -> bool:
+    """Return whether others on the network can read what is sent."""
+    parts = urlsplit(profile.address)
+    host = parts.hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return parts.scheme == "http" and not here
+
+
 def open_client(profile: Profile, *, retries: int = _RETRIES) -> "AsyncOpenAI":
     """Return the official client for a profile; close it after use.
 

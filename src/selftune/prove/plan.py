@@ -15,6 +15,7 @@ from selftune.evaluate.grading import check_graders
 from selftune.evaluate.items import Item, given_items, to_items
 from selftune.models.endpoint import Endpoint
 from selftune.models.messages import SYSTEM_ROLES, content_text
+from selftune.models.profiles import find_profile
 from selftune.prove.home import Home
 
 
@@ -68,11 +69,7 @@ def plan_of(spec: EvalFile, folder: Path, home: Home) -> Plan:
 
 
 def _arm(model: Model, folder: Path, home: Home, usual: dict[str, Any]) -> Arm:
-    endpoint = home.place(model.model)
-    if model.base_url is not None:
-        endpoint = Endpoint(
-            model=model.model, base_url=model.base_url, api_key_variable=model.api_key_variable
-        )
+    endpoint = _endpoint(model, home)
     if endpoint is None:
         home.find(model.model)
     return Arm(
@@ -84,6 +81,22 @@ def _arm(model: Model, folder: Path, home: Home, usual: dict[str, Any]) -> Arm:
         sampling=usual | model.sampling,
         rates=home.rates(model.model, endpoint),
     )
+
+
+def _endpoint(model: Model, home: Home) -> Endpoint | None:
+    """Return where a model answers; None is this machine."""
+    if model.profile is not None:
+        if {"base_url", "api_key_variable"} & model.model_fields_set:
+            raise InvalidInput(
+                f"{model.model!r}: a profile has its own base_url and api_key_variable."
+            )
+        profile = find_profile(home.settings.root, model.profile)
+        return Endpoint(model=model.model, profile=profile)
+    if model.base_url is not None:
+        return Endpoint(
+            model=model.model, base_url=model.base_url, api_key_variable=model.api_key_variable
+        )
+    return home.place(model.model)
 
 
 def _examples(model: Model, folder: Path) -> tuple[dict[str, Any], ...]:

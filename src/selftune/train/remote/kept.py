@@ -41,24 +41,24 @@ class Book:
     def note(self, **changed: Any) -> None:
         """Keep what has changed; on disk when this returns."""
         self.kept = self.kept.model_copy(update=changed)
-        partial = self._file.with_suffix(".partial")
-        try:
-            with partial.open("wb") as handle:
-                handle.write(self.kept.model_dump_json(indent=1).encode())
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(self._file)
-        except OSError as error:
-            raise Unavailable(
-                f"{str(self._file)!r} cannot be written: {error.strerror}. Mend it, then run the "
-                "same again: nothing is done twice."
-            ) from error
+        self._write(self._file, self.kept.model_dump_json(indent=1).encode())
 
     def keep_result(self, content: bytes) -> Path:
         """Keep the job's result file; return where."""
         path = self.folder / "step_metrics.csv"
-        path.write_bytes(content)
+        self._write(path, content)
         return path
+
+    def _write(self, path: Path, content: bytes) -> None:
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            partial.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     @property
     def _file(self) -> Path:
@@ -83,14 +83,26 @@ def open_book(home: Path, digest: str, first: Kept) -> Iterator[Book]:
     Raises:
         Conflict: another process has it.
         InvalidInput: it is damaged.
+        Unavailable: it cannot be written.
 
     """
     folder = home / "remote" / digest[:24]
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("wb") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = (folder / "lock").open("wb")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Conflict("Another process runs the same file at this provider.") from error
         yield Book(folder, first)
+
+
+def _unwritable(path: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        f"{str(path)!r} cannot be written: {error.strerror}. Mend it, then run the same again: "
+        "nothing is done twice."
+    )

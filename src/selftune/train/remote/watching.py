@@ -53,6 +53,9 @@ async def followed(
             if new:
                 hear(new)
                 wait = _FIRST_WAIT_SECONDS
+            new = log.paused(str(job.status))
+            if new:
+                hear(new)
             if job.status in ENDED:
                 return Ended(job=job.to_dict(mode="json"), events=tuple(log.events))
         await asyncio.sleep(wait)
@@ -65,6 +68,7 @@ class _Log:
     def __init__(self, job_id: str) -> None:
         self._job_id = job_id
         self._known: set[str] = set()
+        self._is_paused = False
         self.events: list[Event] = []
 
     async def read(self, client: "AsyncOpenAI") -> tuple[Event, ...]:
@@ -80,6 +84,15 @@ class _Log:
             new.append(event_of(self._job_id, len(self.events) + len(new) + 1, said))
         self.events += new
         return tuple(new)
+
+    def paused(self, status: str) -> tuple[Event, ...]:
+        """Return a line of our own when the job has come to stand still: no event says so."""
+        was, self._is_paused = self._is_paused, status == "paused"
+        if was or not self._is_paused:
+            return ()
+        words = "The job is paused: it goes on after `selftune jobs resume` with --profile"
+        said = {"id": f"{self._job_id}-paused", "message": words, "level": "warn"}
+        return (event_of(self._job_id, len(self.events), said),)
 
 
 def event_of(job_id: str, sequence: int, said: dict[str, Any]) -> Event:
