@@ -5,9 +5,10 @@
     objects/KIND.jsonl   one object a line, oldest first; the last line of an id counts
     blobs/ab/SHA256      contents of files, byte for byte as the source answered them
 
-Lines are only ever appended. Each has the SHA-256 of its rest, and `archive.json` the SHA-256 and
-the length of every file at the end of the last run, and its own. Result files stay in base64 where
-the source answers them so: what programs decode today, they can decode tomorrow.
+Lines are only ever appended. Each begins with the SHA-256 of its other bytes, as an object of their
+own: `{` and what follows the checksum. `archive.json` has the SHA-256 and the length of every file at
+the end of the last run, and its own checksum. Result files stay in base64 where the source answers
+them so: what programs decode today, they can decode tomorrow.
 """
 
 import hashlib
@@ -61,6 +62,9 @@ NAMES: dict[Kind, str] = {
 """As people call them."""
 State = Literal["kept", "deleted", "forbidden", "failed"]
 STATES: tuple[State, ...] = get_args(State)
+_BEGIN, _BETWEEN = b'{"sha256":"', b'",'
+_REST = len(_BEGIN) + 64 + len(_BETWEEN)
+"""Where in a line begins what its SHA-256 is of, but for the brace that opens it."""
 _ENDED: dict[Kind, tuple[str, ...]] = {
     "job": ("succeeded", "failed", "cancelled"),
     "eval_run": ("completed", "failed", "canceled"),
@@ -143,8 +147,8 @@ class Manifest(Record):
 
 def line_of(entry: Entry) -> bytes:
     """Return an entry as its line, the newline included."""
-    rest = entry.model_dump()
-    return _line(digest(rest), rest)
+    rest = _encoded(entry.model_dump())
+    return _BEGIN + hashlib.sha256(rest).hexdigest().encode() + _BETWEEN + rest[1:] + b"\n"
 
 
 def entry_of(line: bytes) -> Entry:
@@ -154,21 +158,16 @@ def entry_of(line: bytes) -> Entry:
         InvalidInput: the line is not what was written; says how.
 
     """
-    try:
-        value = json.loads(line)
-        given = value.pop("sha256")
-        entry = Entry.model_validate(value)
-    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
-        raise InvalidInput("it cannot be read") from error
-    if digest(value) != given:
+    given, rest = line[len(_BEGIN) : _REST - len(_BETWEEN)], b"{" + line[_REST:-1]
+    has_shape = line.startswith(_BEGIN) and line.endswith(b"}\n")
+    if not has_shape or line[_REST - len(_BETWEEN) : _REST] != _BETWEEN:
+        raise InvalidInput("it is no line of an archive")
+    if hashlib.sha256(rest).hexdigest().encode() != given:
         raise InvalidInput("it is not what was written: its SHA-256 differs")
-    if _line(given, entry.model_dump()) != line:
-        raise InvalidInput("its object is the same, but its bytes are not those that were written")
-    return entry
-
-
-def _line(sha256: str, rest: dict[str, Any]) -> bytes:
-    return _encoded({"sha256": sha256} | rest) + b"\n"
+    try:
+        return Entry.model_validate(json.loads(rest))
+    except (ValueError, ValidationError) as error:
+        raise InvalidInput("a selftune that writes otherwise wrote it") from error
 
 
 def manifest_text(manifest: Manifest) -> bytes:
