@@ -20,8 +20,14 @@ from typer.testing import CliRunner, Result
 from selftune.cli.main import app
 from selftune.core.settings import child_environment, load_settings
 from selftune.rescue.archive.reader import Archive
-from selftune.rescue.record.prompts import prompts_of_archive, prompts_of_file, shown_temperature
+from selftune.rescue.record.prompts import (
+    prompts_of_archive,
+    prompts_of_file,
+    prompts_of_home,
+    shown_temperature,
+)
 from selftune.rescue.record.recordings import Recording, answers_of, find_recording
+from selftune.store.accounts import default_identity
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:support:AbCd1234"
 SECRETS = {"OPENAI_API_KEY": "sk-test"}
@@ -213,6 +219,14 @@ def start(home: Path, words: list[str], stub: ModelStub) -> "subprocess.Popen[by
     }
     program = [sys.executable, "-m", "selftune", *words]
     return subprocess.Popen(program, env=environment, stderr=subprocess.DEVNULL)
+
+
+def test_what_passed_through_this_server_can_be_asked(account: StandIn) -> None:
+    home, caller = account.store, default_identity(account.store)
+    found = prompts_of_home(home, caller, account.account.models[0])
+    assert len(found.prompts) == SMALL.completions
+    assert shown_temperature(found.prompts) == (0.7, SMALL.completions)
+    assert prompts_of_home(home, caller, "another").prompts == ()
 
 
 def test_a_folder_of_another_tool_is_refused_in_words(tmp_path: Path) -> None:

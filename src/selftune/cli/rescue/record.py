@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selftune.cli.console import STOPPED, err, out, show_json
+from selftune.cli.console import STOPPED, err, open_home, out, show_json
 from selftune.cli.grouping import grouped
 from selftune.core.errors import BudgetSpent, InvalidInput, SelftuneError
 
@@ -43,6 +43,10 @@ class PromptOptions:
         list[str] | None,
         typer.Option(help="Eval of the archive whose items are asked, whoever they were run with."),
     ] = None
+    seen: Annotated[
+        bool,
+        typer.Option("--seen", help="Ask what `selftune serve --upstream --record` kept here."),
+    ] = False
     training: Annotated[
         list[Path] | None,
         typer.Option(help="File that the model was trained on, where no archive knows it."),
@@ -107,6 +111,7 @@ def record(
 
     Each prompt is asked once at temperature 0, and several times as in production, which shows the
     model's own noise. The same command goes on where it was stopped, and pays for no answer twice.
+    This was tried against a server that plays OpenAI, not against the real service.
     """
     from selftune.core.settings import load_settings
     from selftune.models.profiles import find_profile
@@ -150,13 +155,20 @@ def record(
 def _prompts(asking: PromptOptions, model: str) -> "tuple[Prompt, ...]":
     """Return the prompts of a model, without those that it was trained on; say what was left out."""
     from selftune.rescue.archive.reader import Archive
-    from selftune.rescue.record.prompts import prompts_of_archive, prompts_of_file, together
+    from selftune.rescue.record.prompts import (
+        prompts_of_archive,
+        prompts_of_file,
+        prompts_of_home,
+        together,
+    )
     from selftune.rescue.record.trained import files_of, without_trained
 
     archive = None if asking.archive is None else Archive.open(asking.archive)
     found = [prompts_of_file(path) for path in asking.prompts or ()]
     if archive is not None:
         found.append(prompts_of_archive(archive, model, asking.eval or ()))
+    if asking.seen:
+        found.append(prompts_of_home(*open_home(), model))
     all_found = together(found)
     if not all_found.prompts:
         raise InvalidInput(

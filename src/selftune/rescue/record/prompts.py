@@ -12,10 +12,12 @@ from typing import Any
 from pydantic import Field
 
 from selftune.core.errors import InvalidInput
-from selftune.core.records import Record
+from selftune.core.records import Identity, Record
 from selftune.data.read import read_rows
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.record.trained import files_of
+from selftune.store.completions import CompletionQuery, each_completion
+from selftune.store.store import Store
 
 Message = dict[str, Any]
 Row = dict[str, Any]
@@ -75,6 +77,15 @@ def prompts_of_archive(archive: Archive, model: str, evals: Iterable[str] = ()) 
     `evals` names evals whose items count whichever model they were run with.
     """
     return _found(_of_archive(archive, model, frozenset(evals)))
+
+
+def prompts_of_home(store: Store, identity: Identity, model: str) -> Found:
+    """Return what a server of this home was asked for a model, where it kept that."""
+    query = CompletionQuery(kind="chat.completion", model=model)
+    kept = each_completion(store, identity.project_id, query)
+    return _found(
+        ({**each.options, "messages": list(each.messages)}, "passed through") for each in kept
+    )
 
 
 def together(found: Iterable[Found]) -> Found:
@@ -162,7 +173,7 @@ def _prompt(row: Row, source: str) -> Prompt | str:
         return f"{source}: nothing is asked"
     fields = row.get("datasource_item", row.get("item"))
     own = {k: v for k, v in row.items() if k not in (*_OF_ROW, *_WRAPPED)} if asked is row else {}
-    if source == "stored completion":
+    if source in ("stored completion", "passed through"):
         own = {}
     heat = asked.get("temperature", row.get("temperature"))
     return Prompt(
