@@ -75,6 +75,8 @@ def stand_in(
     app = Quirky(application(store), chosen)
     worker = KeptAlive("selftune.worker", (), child_environment(settings), home / "worker.log")
     with socket.create_server(("127.0.0.1", 0)) as listening, _served(app, store, listening):
+        # asyncio leaves this out where a socket was made elsewhere: answers would wait 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         if trains:
             worker.start()

@@ -19,7 +19,7 @@ from selftune.api.archive.paths import Listing
 from selftune.api.archive.shelf import Object, Shelf, created_of
 from selftune.api.archive.written import written
 from selftune.api.context import context, identity, limit_of, run_in_threadpool
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, SelftuneError
 from selftune.store.files import Order
 from selftune.store.marks import Listed, last_before, time_of
 
@@ -47,6 +47,7 @@ def archived_page(request: Request, shelf: Shelf, listing: Listing, parent: str)
 
     Raises:
         InvalidInput: there is nothing that the page could come after.
+        NotFound, PermissionDenied: the archive has no more of the list, which was not at its end.
 
     """
     names = shelf.archive.ids(listing.kind, parent)
@@ -60,7 +61,15 @@ def archived_page(request: Request, shelf: Shelf, listing: Listing, parent: str)
     limit = limit_of(request, listing.limit, listing.most)
     wanted = listing.filter(request)
     found = list(islice(shelf.walk(listing.kind, names, wanted), limit + 1))
-    return _page(listing, found[:limit], has_more=len(found) > limit)
+    has_more = len(found) > limit
+    if not has_more:
+        try:
+            shelf.require_whole(listing.kind, parent)
+        except SelftuneError:
+            if not found:
+                raise
+            has_more = True  # the next page says what is missing
+    return _page(listing, found[:limit], has_more=has_more)
 
 
 async def mixed_page(

@@ -40,6 +40,17 @@ _WORDS: dict[Kind, str] = {
     "batch": "batch",
     "completion": "chat completion",
 }
+_PLURALS: dict[Kind, str] = {
+    "job_event": "events",
+    "checkpoint": "checkpoints",
+    "permission": "permissions",
+    "output_item": "output items",
+    "completion_message": "messages",
+}
+_AGAIN = (
+    "`selftune rescue archive` into the same folder asks the source again; then start this server "
+    "again."
+)
 
 
 class Entry(Protocol):
@@ -86,6 +97,9 @@ class Archive(Protocol):
     def list(self, kind: Kind, parent: str | None = None) -> Iterable[Entry]:
         """Return the entries of a kind, oldest first."""
 
+    def noted(self, kind: Kind, parent: str | None = None) -> Entry | None:
+        """Return how the reading of a list ended; None if it never did."""
+
     def blob(self, sha256: str) -> Path:
         """Return where a content is."""
 
@@ -127,6 +141,17 @@ class Shelf:
         if found.object is None:
             raise missing(kind, found)
         return found
+
+    def require_whole(self, kind: Kind, parent: str) -> None:
+        """Pass if a list was read to its end.
+
+        Raises:
+            NotFound, PermissionDenied: it was not; says why.
+
+        """
+        noted = self.archive.noted(kind, parent) or self.archive.noted(kind)
+        if noted is None or noted.state != "kept":
+            raise _not_whole(kind, parent, noted)
 
     def walk(
         self, kind: Kind, names: Iterable[str], wanted: Callable[[Object], bool]
@@ -178,10 +203,19 @@ def missing(kind: Kind, entry: Entry, what: str = "") -> SelftuneError:
             f"The archive lacks {subject}: on {day} the source had it no more{reason}.", param="id"
         )
     return NotFound(
-        f"The archive lacks {subject}: on {day} it could not be read{reason}. `selftune rescue "
-        "archive` into the same folder asks the source again; then start this server again.",
+        f"The archive lacks {subject}: on {day} it could not be read{reason}. {_AGAIN}",
         param="id",
     )
+
+
+def _not_whole(kind: Kind, parent: str, noted: Entry | None) -> SelftuneError:
+    subject = f"The archive lacks {_PLURALS.get(kind, kind)} of {parent!r}"
+    reason = f" ({noted.reason})" if noted is not None and noted.reason else ""
+    if noted is not None and noted.state == "forbidden":
+        return PermissionDenied(f"{subject}: the source did not let the key read them{reason}.")
+    if noted is not None and noted.state == "deleted":
+        return NotFound(f"{subject}: the source had none of them any more{reason}.")
+    return NotFound(f"{subject}: they were not read to the end{reason}. {_AGAIN}")
 
 
 def read_only(kind: Kind, name: str) -> InvalidInput:

@@ -81,6 +81,10 @@ class Archive:
             for name in names:
                 yield self._entry(handle, spans[name])
 
+    def noted(self, kind: Kind, parent: str | None = None) -> Entry | None:
+        """Return how the reading of a list ended; None if it never did."""
+        return self.get("list", kind if parent is None else f"{kind} {parent}")
+
     def blob(self, sha256: str) -> Path:
         """Return the path of a content.
 
