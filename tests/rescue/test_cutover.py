@@ -169,6 +169,17 @@ def test_an_upload_to_a_path_that_is_not_ours_passes_whole(proxy: Proxied, stub:
     assert stub.requests[0].startswith(b"POST /v1/audio/transcriptions HTTP/1.1")
 
 
+@pytest.mark.parametrize("path", ["/../admin", "/x/%2e%2e/%2e%2e/admin", "/.."])
+def test_no_path_leaves_the_address_of_the_account(
+    proxy: Proxied, stub: RawServer, path: str
+) -> None:
+    head = f"GET /v1{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {proxy.key}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", proxy.port)) as caller:
+        caller.sendall(head.encode())
+        assert caller.recv(4096).startswith(b"HTTP/1.1 404 ")
+    assert stub.requests == []
+
+
 def test_a_kept_connection_that_upstream_closed_costs_no_request(tmp_path: Path) -> None:
     def script(connection: socket.socket, number: int) -> bool:
         if number % 2 == 0:

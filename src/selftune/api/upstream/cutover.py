@@ -3,6 +3,7 @@
 Plain ASGI, inside the gate: what is passed on must cost next to nothing.
 """
 
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -36,11 +37,14 @@ from selftune.models.profiles import Profile
 from selftune.models.switches import TIMEOUT_SECONDS, Followed, Side, Switch
 from selftune.store.completions import get_completion
 
+_log = logging.getLogger("selftune.upstream")
 _METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 _THINGS = ("/v1/chat/completions/", "/v1/responses/")
 """What callers kept of their own by asking a model here: it may be kept upstream."""
 _MODELS = "/v1/models/"
 _UNKNOWN = frozenset((404,))
+_UPWARDS = re.compile(r"/\.\.?(?:/|$)")
+"""What would leave the account's own address."""
 _UNWRITABLE = re.compile(rb"[^!-~]")
 """What would end a request's first line, or make it another."""
 
@@ -190,6 +194,8 @@ class Cutover:
         if failed is None:
             return plan.first
         assert plan.second is not None
+        model = question.asked.model
+        _log.warning("%s: no answer of %s: %s; %s is asked", model, plan.first, failed, plan.second)
         await self._try(question, plan, plan.second, may_fail=False)
         return plan.second
 
@@ -279,6 +285,9 @@ def _outgoing(
 ) -> Outgoing:
     raw = scope.get("raw_path") or scope["path"].encode()
     path = raw.removeprefix(b"/v1")
+    path = path if path.startswith(b"/") else b"/" + path
+    if path == raw or _UPWARDS.search(scope["path"]):
+        raise NotFound(f"Invalid URL ({scope['method']} {scope['path']})")
     if _UNWRITABLE.search(path) or _UNWRITABLE.search(scope["query_string"]):
         raise InvalidInput("The address has characters that must be written as %XX.")
     headers = list(scope["headers"])
