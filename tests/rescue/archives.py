@@ -12,10 +12,10 @@ from selftune.rescue.archive.download import RETRIES, archive_account
 from selftune.rescue.archive.format import Manifest, Source
 
 
-def bring(played: StandIn, folder: Path) -> Manifest:
+def bring(played: StandIn, folder: Path, *, retries: int = RETRIES) -> Manifest:
     """Archive a stand-in in this process."""
     source = Source(profile="openai", kind="openai", base_url=played.base_url)
-    return archive_account(played.async_client(max_retries=RETRIES), folder, source)
+    return archive_account(played.async_client(max_retries=retries), folder, source)
 
 
 def started(played: StandIn, folder: Path, *, most_bytes: int | None = None) -> Any:

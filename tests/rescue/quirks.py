@@ -35,6 +35,8 @@ class Quirks:
     seed: int = 0
     seconds: float = 0.0
     """How long every answer takes."""
+    silent_after: int | None = None
+    """After so many requests every connection is cut."""
     missing: set[str] = field(default_factory=set)
     """Ids that lists name and that are not there when they are asked for."""
     forbidden: set[str] = field(default_factory=set)
@@ -64,6 +66,8 @@ class Quirky:
         if refusal is not None:
             await _answer(send, *refusal)
             return
+        if quirks.silent_after is not None and self.asked.total() > quirks.silent_after:
+            send = _Cut(send).send
         fault = self._random.choice(_FAULTS) if self._random.random() < quirks.fault_share else ""
         if fault:
             self.faults[fault] += 1

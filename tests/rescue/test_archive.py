@@ -10,7 +10,7 @@ import pytest
 from tests.rescue.archives import bring, lines_of, started
 from tests.rescue.stand_in import TINY, Quirks, StandIn, stand_in
 
-from selftune.core.errors import AuthenticationFailed, Conflict, InvalidInput
+from selftune.core.errors import AuthenticationFailed, Conflict, InvalidInput, Unavailable
 from selftune.rescue.archive.format import Entry, Kind, Manifest
 from selftune.rescue.archive.reader import Archive
 from selftune.store.accounts import DEFAULT_PROJECT
@@ -262,6 +262,19 @@ def test_a_key_that_is_not_accepted_is_said(played: StandIn, tmp_path: Path) -> 
     with pytest.raises(AuthenticationFailed, match="does not accept the key"):
         bring(wrong, tmp_path / "a")
     assert bring(played, tmp_path / "a").is_complete
+
+
+def test_a_provider_that_stops_answering_ends_the_run_and_the_next_goes_on(
+    played: StandIn, tmp_path: Path
+) -> None:
+    played.quirks.silent_after = 12
+    with pytest.raises(Unavailable, match=r"does not answer: .*Run it again"):
+        bring(played, tmp_path / "a", retries=0)
+    kept = lines_of(tmp_path / "a", "output_item")
+    played.quirks.silent_after = None
+    assert kept
+    assert bring(played, tmp_path / "a").is_complete
+    assert Archive.open(tmp_path / "a").verify() == ()
 
 
 def test_a_folder_of_something_else_is_left_alone(played: StandIn, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 from tests.rescue.stand_in import SMALL, Quirks, StandIn, stand_in
 
-from selftune.core.errors import AuthenticationFailed
+from selftune.core.errors import AuthenticationFailed, Unavailable
 from selftune.models.catalog import catalog
 from selftune.rescue.archive.format import Source
 from selftune.rescue.inventory import Found, Inventory, Thing, take_stock
@@ -126,6 +127,12 @@ def test_lists_that_may_not_be_seen_are_said_and_the_rest_is_shown(played: Stand
 def test_a_key_that_is_not_accepted_ends_it(played: StandIn) -> None:
     client = played.async_client().with_options(api_key="sk-wrong")
     with pytest.raises(AuthenticationFailed):
+        look_around(client)
+
+
+def test_a_provider_that_does_not_answer_is_said(tmp_path: Path, free_port: int) -> None:
+    client = AsyncOpenAI(base_url=f"http://127.0.0.1:{free_port}/v1", api_key="x", max_retries=0)
+    with pytest.raises(Unavailable, match=r"does not answer: .*Run it again"):
         look_around(client)
 
 

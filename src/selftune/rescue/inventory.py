@@ -18,6 +18,7 @@ _OWN_NAMES: dict[tuple[Kind, str | None], str] = {
     ("model", None): "ft: models",
     ("file", "fine-tune-results"): "result files",
 }
+_MOST_REFUSED = 20
 T = TypeVar("T", "Thing", "Group")
 
 
@@ -38,6 +39,8 @@ class Found:
     completions: list[Object] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """Lists that could not be read, and why."""
+    is_whole: bool = True
+    """False where asking again may find more."""
 
 
 class Thing(Record):
@@ -177,8 +180,10 @@ def _items(run: Object) -> int:
 
 
 def _notes(found: Found, source: Source) -> Iterable[str]:
-    for what, why in found.refused.items():
-        yield f"{what} could not be read: {why}"
+    shown = list(found.refused.items())[:_MOST_REFUSED]
+    yield from (f"{what} could not be read: {why}" for what, why in shown)
+    if len(shown) < len(found.refused):
+        yield f"{len(found.refused) - len(shown)} more lists could not be read."
     if source.kind == "openai":
         table = shutdowns()
         yield f"Dates that /v1/models does not say are those of {table.source}, read on {table.read}."

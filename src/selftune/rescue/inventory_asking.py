@@ -18,6 +18,7 @@ def look_around(client: "AsyncOpenAI") -> Found:
 
     Raises:
         AuthenticationFailed: the key is not accepted.
+        Unavailable: nothing answers.
 
     """
     return asyncio.run(_look(client))
@@ -94,4 +95,5 @@ class _Looking:
                 found += page
         except Refused as refused:
             self._found.refused[what] = refused.reason
+            self._found.is_whole &= refused.state != "failed"
         return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from selftune.cli.console import err, out, show_json, show_table
+from selftune.cli.console import err, fail, out, show_json, show_table
 from selftune.cli.rescue.archive import ProfileName
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def inventory(
         show_json(taken.model_dump(mode="json"))
     else:
         _show(taken, every=every)
+    if not found.is_whole:
+        fail("not all lists could be read: run it again.")
 
 
 def _write(path: Path, taken: "Inventory") -> None:

@@ -75,7 +75,9 @@ class Contents:
             with self._lists.writer.blobs.writer() as writer:
                 await self._lists.asking.content(entry.id, writer.write)
                 blob = await asyncio.to_thread(writer.commit)
-        except Unavailable as error:  # that it is full
+        except Unavailable as error:
+            if error.code != "disk_full":
+                raise
             raise cannot_write(self._lists.writer.folder, "its disk is full") from error
         except OSError as error:
             raise cannot_write(self._lists.writer.folder, error.strerror) from error

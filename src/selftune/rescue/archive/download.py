@@ -48,7 +48,7 @@ def archive_account(
     Raises:
         AuthenticationFailed: the key is not accepted.
         Conflict, InvalidInput: the folder cannot be used; says why.
-        Unavailable: the disk is full.
+        Unavailable: the disk is full, or nothing answers.
 
     """
     with writing(folder, source, int(time.time())) as writer:

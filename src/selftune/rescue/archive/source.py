@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from selftune.core.errors import AuthenticationFailed
+from selftune.core.errors import AuthenticationFailed, Unavailable
 from selftune.rescue.archive.format import State
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _ATTEMPTS = 5
 """For a content that breaks off, and for an answer that is not JSON."""
 _PAUSE_SECONDS = 0.2
 _LONGEST_REASON = 500
+_MOST_SILENT = 8
+"""Requests one after the other, each repeated by the client, that nothing answers."""
 Object = dict[str, Any]
 
 
@@ -44,6 +46,9 @@ class Asking:
     def __init__(self, client: "AsyncOpenAI", *, at_once: int = 8) -> None:
         self._client = client
         self._turn = asyncio.Semaphore(at_once)
+        self._patience = 1
+        """Requests without an answer after which nobody seems to be there; more once one was."""
+        self._silent = 0
 
     async def one(self, path: str, **query: str | int | None) -> Object:
         """Return the object at a path.
@@ -51,11 +56,12 @@ class Asking:
         Raises:
             Refused: there is none for us.
             AuthenticationFailed: the key is not accepted.
+            Unavailable: nothing answers any more.
 
         """
         given = {name: value for name, value in query.items() if value is not None}
         for attempt in range(1, _ATTEMPTS + 1):
-            async with self._turn, _answers():
+            async with self._turn, self._answers():
                 body = await self._client.get(path, cast_to=bytes, options={"params": given})
             found = _parsed(body)
             if found is not None:
@@ -96,11 +102,53 @@ class Asking:
             Broken: it broke off; what was handed on is not all.
 
         """
-        async with self._turn, _answers(breaks=True):
+        async with self._turn, self._answers(breaks=True):
             reading = self._client.files.with_streaming_response.content(file_id)
             async with reading as response:
                 async for chunk in response.iter_bytes(CHUNK_BYTES):
                     take(chunk)
+
+    @asynccontextmanager
+    async def _answers(self, *, breaks: bool = False) -> AsyncIterator[None]:
+        """Turn the client's errors into ours.
+
+        Raises:
+            Unavailable: nothing answers any more.
+
+        """
+        import openai
+
+        transport: type[Exception] = import_module(_http_library()).TransportError
+        try:
+            yield
+        except openai.AuthenticationError as error:
+            raise AuthenticationFailed(
+                f"The provider does not accept the key: {_said(error)}", code="invalid_api_key"
+            ) from error
+        except openai.APIStatusError as error:
+            self._heard()
+            status = error.status_code
+            raise Refused(_state_of(status), f"{status}: {_said(error)}", status) from error
+        except openai.APIConnectionError as error:
+            raise self._unheard(str(error.__cause__ or error.message)) from error
+        except transport as error:
+            if breaks:
+                raise Broken(str(error)) from error
+            raise self._unheard(str(error)) from error
+        else:
+            self._heard()
+
+    def _heard(self) -> None:
+        self._patience, self._silent = _MOST_SILENT, 0
+
+    def _unheard(self, problem: str) -> Exception:
+        self._silent += 1
+        if self._silent < self._patience:
+            return Refused("failed", f"no answer: {problem}")
+        return Unavailable(
+            f"{self._client.base_url} does not answer: {problem}. Run it again when it does.",
+            code="no_answer",
+        )
 
 
 class Broken(Exception):
@@ -112,33 +160,10 @@ def path_of(*parts: str) -> str:
     return "".join("/" + quote(part, safe=":") for part in parts)
 
 
-@asynccontextmanager
-async def _answers(*, breaks: bool = False) -> AsyncIterator[None]:
-    """Turn the client's errors into ours."""
-    import openai
-
-    transport: type[Exception] = import_module(_http_library()).TransportError
-    try:
-        yield
-    except openai.AuthenticationError as error:
-        raise AuthenticationFailed(
-            f"The provider does not accept the key: {_said(error)}",
-            code="invalid_api_key",
-        ) from error
-    except openai.APIStatusError as error:
-        status = error.status_code
-        state: State = "failed"
-        if status in _GONE:
-            state = "deleted"
-        elif status == 403:
-            state = "forbidden"
-        raise Refused(state, f"{status}: {_said(error)}", status) from error
-    except openai.APIConnectionError as error:
-        raise Refused("failed", f"no answer: {error.__cause__ or error.message}") from error
-    except transport as error:
-        if breaks:
-            raise Broken(str(error)) from error
-        raise Refused("failed", f"no answer: {error}") from error
+def _state_of(status: int) -> State:
+    if status in _GONE:
+        return "deleted"
+    return "forbidden" if status == 403 else "failed"
 
 
 def _said(error: "APIStatusError") -> str:
