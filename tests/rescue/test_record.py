@@ -129,6 +129,21 @@ def test_rows_of_many_shapes_are_prompts(tmp_path: Path) -> None:
     assert sum(found.left_out.values()) == 2
 
 
+def test_the_shape_that_production_asks_for_is_asked_for(tmp_path: Path) -> None:
+    asked, usual = questions()[1][:6], {"type": "json_object"}
+    bodies = [{"messages": [{"role": "user", "content": each.text}]} for each in asked]
+    shapes = [usual, usual, usual, {"type": "text"}, {"type": "json_schema"}, usual]
+    logs = [
+        {"body": {**body, "response_format": s}} for body, s in zip(bodies, shapes, strict=True)
+    ]
+    file = write_rows(tmp_path / "logs.jsonl", logs)
+    words = (MODEL, "--prompts", str(file), "--temperature", "0", "--json")
+    with playing(lambda body: "{}") as stub:
+        [one] = told(command(tmp_path / "home", *words, url=stub.url))
+        assert one["prompts"] == 5
+        assert all(body["response_format"] == usual for body in stub.bodies)
+
+
 def test_training_rows_alone_are_refused_and_among_others_left_out(tmp_path: Path) -> None:
     trained, others = questions()
     training = write_rows(tmp_path / "training.jsonl", label_rows(trained[:20]))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,13 +126,15 @@ def record(
     told, spent = [], 0.0
     try:
         with _shown() as watch:
-            for model, prompts in chosen.items():
+            for model, found_prompts in chosen.items():
+                prompts, shape = _one_format(model, found_prompts)
                 wanted = Wanted(
                     profile=profile,
                     temperature=_temperature(how, model, prompts),
                     repeats=how.repeats,
                     max_tokens=how.max_tokens,
                     logprobs=how.logprobs,
+                    response_format=shape,
                     limit=asking.limit,
                 )
                 found, cost = keep(home, model, prompts, wanted, how.limits(spent), watch)
@@ -186,6 +188,20 @@ def _prompts(asking: PromptOptions, model: str) -> "tuple[Prompt, ...]":
     if others:
         _warn(f"{model}: {others:,} prompts are left out: it was trained on them")
     return left
+
+
+def _one_format(
+    model: str, prompts: "tuple[Prompt, ...]"
+) -> "tuple[tuple[Prompt, ...], dict[str, Any] | None]":
+    from selftune.rescue.record.prompts import of_one_format
+
+    left, shape = of_one_format(prompts)
+    if len(left) < len(prompts):
+        _warn(
+            f"{model}: {len(prompts) - len(left):,} prompts are left out: production asked for "
+            "another response format there than it mostly does"
+        )
+    return left, shape
 
 
 def _temperature(how: HowOptions, model: str, prompts: "tuple[Prompt, ...]") -> float:

@@ -4,8 +4,9 @@ A row is a chat, a line of a batch or of a log, a preference, or an output item 
 it is, what counts is the messages that were asked.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ class Prompt(Record):
     """Where it comes from: `validation file`, `eval`, `stored completion`, `batch`, or a file."""
     temperature: float | None = None
     """At which it was asked in production, where that is known."""
+    response_format: dict[str, Any] | None = None
+    """The shape that production asked for."""
 
 
 class Found(Record):
@@ -108,6 +111,7 @@ def _merged(first: Prompt, second: Prompt) -> Prompt:
             "reference": first.reference or second.reference,
             "fields": second.fields | first.fields,
             "temperature": heat,
+            "response_format": first.response_format or second.response_format,
         }
     )
 
@@ -116,6 +120,20 @@ def shown_temperature(prompts: Iterable[Prompt]) -> tuple[float, int] | None:
     """Return the temperature that most prompts were asked at in production, and of how many."""
     counts = Counter(each.temperature for each in prompts if each.temperature is not None)
     return counts.most_common(1)[0] if counts else None
+
+
+def of_one_format(
+    prompts: Sequence[Prompt],
+) -> tuple[tuple[Prompt, ...], dict[str, Any] | None]:
+    """Return the prompts that were asked for the commonest shape, and that shape: all get the same.
+
+    Those of which it is not known are among them.
+    """
+    shapes = [each.response_format for each in prompts if each.response_format is not None]
+    if not shapes:
+        return tuple(prompts), None
+    usual = json.loads(Counter(json.dumps(each) for each in shapes).most_common(1)[0][0])
+    return tuple(each for each in prompts if each.response_format in (None, usual)), usual
 
 
 def _of_archive(archive: Archive, model: str, evals: frozenset[str]) -> Iterator[tuple[Row, str]]:
@@ -143,7 +161,7 @@ def _of_archive(archive: Archive, model: str, evals: frozenset[str]) -> Iterator
 
 def _plain(completion: Row) -> Row:
     """Return of a stored completion what is not its answer."""
-    return {name: completion.get(name) for name in ("temperature", "tools", "metadata")}
+    return {name: completion.get(name) for name in ("temperature", "tools", "response_format")}
 
 
 def _found(rows: Iterable[tuple[Row, str]]) -> Found:
@@ -182,7 +200,13 @@ def _prompt(row: Row, source: str) -> Prompt | str:
         fields=fields if isinstance(fields, dict) else own,
         source=source,
         temperature=float(heat) if isinstance(heat, int | float) else None,
+        response_format=_shape(asked.get("response_format")),
     )
+
+
+def _shape(given: Any) -> dict[str, Any] | None:
+    """Return what a request asked for; plain text needs no word."""
+    return given if isinstance(given, dict) and given.get("type") not in (None, "text") else None
 
 
 def _with_messages(row: Row) -> Row | None:

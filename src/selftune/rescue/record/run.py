@@ -59,6 +59,7 @@ class Wanted(NamedTuple):
     repeats: int
     max_tokens: int | None = None
     logprobs: bool = True
+    response_format: dict[str, Any] | None = None
     limit: int | None = None
     """Most prompts; which ones is drawn by lot, the same ones each time."""
 
@@ -126,6 +127,8 @@ def _plan(
     sampling: dict[str, Any] = {"temperature": heat}
     if wanted.max_tokens is not None:
         sampling["max_tokens"] = wanted.max_tokens
+    if wanted.response_format is not None:
+        sampling["response_format"] = wanted.response_format
     if wanted.logprobs:
         sampling[LOGPROBS] = True
     return Plan(
