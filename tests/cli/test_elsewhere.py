@@ -10,8 +10,9 @@ from tests.rescue.stand_in import SMALL, StandIn, stand_in
 from typer.testing import CliRunner, Result
 
 from selftune.cli.main import app
-from selftune.core.errors import InvalidInput, NotFound, SelftuneError
+from selftune.core.errors import InvalidInput, NotFound, SelftuneError, Unavailable
 from selftune.core.records import Hyperparameters, TrainOptions
+from selftune.models.profiles import Profile
 from selftune.train.create import FinetuneRequest
 from selftune.train.remote.body import job_body
 
@@ -130,15 +131,32 @@ def test_a_job_is_created_with_all_that_was_asked_for_and_cancelled(
 def test_a_request_says_only_what_was_asked_for() -> None:
     asked = FinetuneRequest(model="gpt-4.1", training_file="file-1", method="dpo")
     numbers = Hyperparameters(beta=0.2)
-    assert job_body("openai", asked.model_copy(update={"hyperparameters": numbers})) == {
+    openai = Profile(name="openai", kind="openai")
+    assert job_body(openai, asked.model_copy(update={"hyperparameters": numbers})) == {
         "model": "gpt-4.1",
         "training_file": "file-1",
         "method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2}}},
     }
+    azure = Profile(
+        name="azure", kind="azure", base_url="https://a.openai.azure.com", api_version="2024-10-21"
+    )
+    supervised = {"method": "supervised", "hyperparameters": Hyperparameters(n_epochs=2)}
+    assert job_body(azure, asked.model_copy(update=supervised)) == {
+        "model": "gpt-4.1",
+        "training_file": "file-1",
+        "hyperparameters": {"n_epochs": 2},
+    }
     own = asked.model_copy(update={"options": TrainOptions(rank=4)})
-    for kind in ("openai", "azure"):
+    for profile in (openai, azure):
         with pytest.raises(InvalidInput, match="rank: the provider has no such setting"):
-            job_body(kind, own)
+            job_body(profile, own)
+
+
+def test_a_job_of_which_nothing_was_heard_may_be_there(there: StandIn) -> None:
+    run("profiles", "add", "gone", "--base-url", "http://127.0.0.1:9/v1")
+    done = CliRunner().invoke(app, ["jobs", "create", "file-1", "--profile", "gone"])
+    assert isinstance(done.exception, Unavailable)
+    assert "jobs list --profile gone` before you create it again" in done.exception.message
 
 
 def test_files_come_and_go_whole(there: StandIn, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from selftune.cli.console import out, show_json, show_table
 from selftune.cli.elsewhere.asking import PAGE, as_written, ask, first, when
+from selftune.core.errors import Unavailable
 from selftune.core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -19,14 +20,20 @@ def create(name: str, request: "FinetuneRequest") -> None:
     from selftune.models.profiles import find_profile
     from selftune.train.remote.body import job_body
 
-    body = job_body(find_profile(load_settings().root, name).kind, request)
+    body = job_body(find_profile(load_settings().root, name), request)
 
     async def question(client: "AsyncOpenAI") -> str:
         # A blind retry could create a second job.
         once = client.with_options(max_retries=0)
         return (await once.fine_tuning.jobs.create(**body)).id
 
-    out.print(ask(name, question), markup=False)
+    try:
+        out.print(ask(name, question), markup=False)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error.message} The job may be there all the same: look at `selftune jobs list "
+            f"--profile {name}` before you create it again."
+        ) from None
 
 
 def listing(name: str, limit: int, *, json: bool) -> None:

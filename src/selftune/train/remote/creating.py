@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from selftune.core.canonical import fingerprint
+from selftune.train.remote.body import asked_of
 from selftune.train.remote.kept import Book
 from selftune.train.remote.once import may_be_made, once
 
@@ -86,12 +87,11 @@ def _is_of(job: "FineTuningJob", body: dict[str, Any]) -> bool:
     method = said.get("method")
     if not isinstance(method, dict):  # some do not echo it
         return True
-    asked = body["method"]
-    own = method.get(asked["type"])
+    kind, wanted = asked_of(body)
+    own = method.get(kind)
     numbers = own.get("hyperparameters") if isinstance(own, dict) else None
-    return method.get("type") == asked["type"] and all(
-        (numbers or {}).get(name, value) in (value, "auto")
-        for name, value in asked[asked["type"]]["hyperparameters"].items()
+    return method.get("type") == kind and all(
+        (numbers or {}).get(name, value) in (value, "auto") for name, value in wanted.items()
     )
 
 

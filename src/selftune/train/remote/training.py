@@ -73,7 +73,7 @@ def train_there(home: Path, order: Order, hearing: Hearing, *, again: bool = Fal
     """
     from selftune.models.asking import run_loop
 
-    job_body(order.profile.kind, order.request)  # a wrong setting is told before anything is sent
+    job_body(order.profile, order.request)  # a wrong setting is told before anything is sent
     first = Kept(profile=order.profile.name, address=order.profile.address)
     with open_book(home, order.digest, first) as book:
         if again and book.kept.job is not None:
@@ -88,7 +88,7 @@ async def _train(order: Order, book: Book, hearing: Hearing) -> Made:
             if earlier is None:
                 hearing.stage(f"Uploading to {name}")
                 await _upload(client, order, book)
-            body = job_body(order.profile.kind, _with_files(order, book.kept))
+            body = job_body(order.profile, _with_files(order, book.kept))
             job_id = await created(client, book, body)
             hearing.stage(
                 f"Tuning at {name}: {job_id} goes on there if this ends"
