@@ -11,12 +11,13 @@ from tests.rescue.stand_in import SMALL, StandIn, stand_in
 from typer.testing import CliRunner, Result
 
 from selftune.cli.main import app
-from selftune.core.errors import InvalidInput
+from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.settings import Settings
 from selftune.jobs.events import events_since
 from selftune.jobs.queue import JobQuery, get_job, list_jobs
 from selftune.models.catalog import catalog
 from selftune.rescue.archive.reader import Archive
+from selftune.rescue.proof.plan import graders_of_eval
 from selftune.rescue.record.trained import files_of
 from selftune.rescue.retrain.translate import translate
 from selftune.serve.resolve import resolve
@@ -117,6 +118,16 @@ def test_a_model_that_the_archive_does_not_know_is_refused(archive: Path, tmp_pa
     done = command(tmp_path, "ft:gpt-4o:acme::nothing", "--archive", str(archive))
     assert done.exit_code == 1
     assert "no job that made" in json.loads(done.stdout)[0]["reason"]
+
+
+def test_criteria_of_an_archived_eval_can_judge_the_replacement(
+    account: StandIn, archive: Path
+) -> None:
+    opened = Archive.open(archive)
+    [grader] = graders_of_eval(opened, account.account.evals[0])
+    assert (grader["type"], grader["reference"]) == ("string_check", "{{ item.answer }}")
+    with pytest.raises(NotFound, match="no eval"):
+        graders_of_eval(opened, "eval_none")
 
 
 def test_numbers_that_mean_the_same_stay_and_the_rate_stays_relative() -> None:
