@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,38 @@ def test_rows_that_are_cut_before_the_answer_are_left_out(
     train(base, told, file, max_length=64)
     assert told.said["left-out-training"].startswith("1 rows")
     assert told.steps[-1].total_steps == 4
+
+
+def test_rows_that_are_cut_are_counted_and_stripped_spaces_are_told(
+    base: Path, told: TellingRun, tmp_path: Path
+) -> None:
+    file = write_chats(tmp_path / "long.jsonl", [*ROWS, ("name the days", "a day and " * 40)])
+    template = base / "chat_template.jinja"
+    stripping = Path(shutil.copytree(base, tmp_path / "stripping"))
+    text = template.read_text("utf-8").replace(
+        "said = message.content or ''", "said = (message.content or '') | trim"
+    )
+    (stripping / "chat_template.jinja").write_text(text, encoding="utf-8")
+    train(stripping, told, file, max_length=64, hyperparameters=Hyperparameters(n_epochs=1))
+    assert told.said["cut-training"] == (
+        "1 rows of the training file are longer than 64 tokens, and are cut there"
+    )
+    assert "left-out-training" not in told.said
+    first = told.said["rendered"].partition("\n")[0]
+    assert first.endswith("; spaces around answers are stripped by the chat template:")
+
+
+def test_an_optimiser_that_does_not_fit_into_memory_ends_the_job_with_the_remedy(
+    base: Path, told: TellingRun, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", refuse)
+    with pytest.raises(JobFailed, match=r"weights learn.*\(adapter lora\)") as failed:
+        train(base, told, chats, adapter="full")
+    assert failed.value.code == "out_of_memory"
+    assert told.steps == []
 
 
 def test_a_learning_rate_that_is_far_too_high_ends_the_job_with_the_remedy(

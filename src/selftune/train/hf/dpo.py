@@ -22,13 +22,12 @@ from selftune.train.hf.setup import Prepared, Setup
 
 def prepare(setup: Setup) -> Prepared:
     """Read the files, decide, load the model, and ask it for the log-probabilities before."""
-    renderer, length = setup.renderer, setup.max_length
+    renderer, length = setup.renderer, setup.max_length + 1  # to tell what is cut
 
     def render(row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(renderer.preference(row, length))
 
-    training = setup.examples(setup.request.training_file, render)
-    validation = setup.validation_examples(render)
+    training, validation = setup.examples(render, fewest=2)
     choice = setup.choose(training)
     setup.show(training[0])
     learner = setup.learner(choice, training)
@@ -106,12 +105,6 @@ class Preference:
         if self._data.is_validated(step):
             self._tell(step, count, totals)
         return found | self._data.validated(step, self._validate)
-        loss, accuracy = self._validate(self._sample(step))
-        found |= {"valid_loss": loss, "valid_mean_token_accuracy": accuracy}
-        if self.keeps(step):
-            loss, accuracy = self._validate(self._validation)
-            found |= {"full_valid_loss": loss, "full_valid_mean_token_accuracy": accuracy}
-        return found
 
     def epoch(self, step: int) -> int:
         """Return the epoch that the step belongs to."""

@@ -109,7 +109,7 @@ class Learner:
             try:
                 return work()
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_memory(error):
+                if not is_memory(error):
                     raise
                 reason = str(error).splitlines()[0][:200] if str(error) else "out of memory"
             for parameter in self._parameters:
@@ -166,7 +166,8 @@ def _named(objective: Objective, sums: Tensor) -> Totals:
     return dict(zip(("loss", *objective.measures), sums.tolist(), strict=True))
 
 
-def _is_memory(error: BaseException) -> bool:
+def is_memory(error: BaseException) -> bool:
+    """Return whether memory ran out: Python's, a GPU's, or a processor's in torch's words."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error) for words in _NO_MEMORY)

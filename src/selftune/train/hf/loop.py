@@ -17,7 +17,8 @@ from selftune.core.errors import JobFailed
 from selftune.core.records import Record
 from selftune.train.builtin.optimizer import optimizer_state, restore_optimizer
 from selftune.train.engine import StepMetrics, Trained
-from selftune.train.hf.learner import Learner, Limit
+from selftune.train.hf.disk import as_os_errors
+from selftune.train.hf.learner import Learner, Limit, is_memory
 from selftune.train.hf.objective import Objective
 
 GRADIENT_NORM = 1.0
@@ -75,9 +76,7 @@ def train(
         _check_finite(totals["loss"], step)
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
-        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        _take_step(optimizer, parameters)
         step += 1
         fields = objective.metrics(step, batch, totals)
         metrics = StepMetrics(step=step, total_steps=objective.total_steps, **fields)
@@ -87,8 +86,32 @@ def train(
             state = partial(_save_state, learner, optimizer, step)
             if learner.peers.is_first:
                 model = partial(save_model, is_last=step == objective.total_steps)
-                run.checkpoint(metrics, epoch, model, state)
+                with as_os_errors():
+                    run.checkpoint(metrics, epoch, model, state)
     return Trained(trained_tokens=objective.trained_tokens, steps=objective.total_steps)
+
+
+def _take_step(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]) -> None:
+    """Change the weights by their gradients, which are gone then.
+
+    Raises:
+        JobFailed: memory does not suffice for what the optimiser keeps; nothing smaller would help.
+
+    """
+    try:
+        torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        optimizer.step()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_memory(error):
+            raise
+        count = sum(parameter.numel() for parameter in parameters)
+        raise JobFailed(
+            f"There is not enough memory for the optimiser: {count:,} weights learn, and each takes "
+            f"16 bytes, {16 * count / 1e9:.2g} GB in all. Train adapters (adapter lora) of a smaller "
+            "rank, or train on a machine with more memory.",
+            code="out_of_memory",
+        ) from error
+    optimizer.zero_grad(set_to_none=True)
 
 
 def _save_state(

@@ -86,34 +86,58 @@ def read_rows(path: Path) -> Iterator[Row]:
                 yield json.loads(line)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How rows become sequences."""
+
+    render: Render
+    """Its sequences may have one token more than are kept."""
+    length: int
+    """Tokens of a sequence that are kept."""
+    fewest: int = 1
+    """Sequences with something to learn that a row must have."""
+
+    def example(self, row: Row) -> tuple[Example | None, bool]:
+        """Return what is left of a row, and whether it was cut."""
+        whole = [as_tokens(one) for one in self.render(row)]
+        is_cut = any(len(one.ids) > self.length for one in whole)
+        kept = [Tokens(one.ids[: self.length], one.weights[: self.length]) for one in whole]
+        learned = tuple(one for one in kept if one.weights.any())
+        return (Example(learned) if len(learned) >= self.fewest else None), is_cut
+
+
 def load_examples(
-    path: Path, render: Render, run: TrainingRun, which: Which = "training"
+    path: Path, shown: Shown, run: TrainingRun, which: Which = "training"
 ) -> list[Example]:
-    """Return an example for each row that has something to learn.
+    """Return an example for each row that has something to learn, and tell how many are cut.
 
     Raises:
         JobFailed: no row has, or one cannot be shown to this model.
         Interrupted: passed through from the run.
 
     """
-    found, left_out = [], 0
+    found, left_out, cut = list[Example](), 0, 0
     for number, row in enumerate(read_rows(path), start=1):
         run.check()
         try:
-            example = Example(tuple(as_tokens(one) for one in render(row)))
+            example, is_cut = shown.example(row)
         except InvalidInput as error:
             raise JobFailed(
                 f"The job failed due to an invalid {which} file. Example {number}: {error.message}",
                 code=f"invalid_{which}_file",
                 param=f"{which}_file",
             ) from error
-        if example.sequences and all(one.weights.any() for one in example.sequences):
-            found.append(example)
-        else:
+        if example is None:
             left_out += 1
+        else:
+            found.append(example)
+            cut += is_cut
     if left_out and found:
         said = f"{left_out} rows of the {which} file have nothing to learn, and are left out"
         run.note(f"left-out-{which}", said, {"rows": left_out})
+    if cut:
+        said = f"{cut} rows of the {which} file are longer than {shown.length} tokens, and are cut there"
+        run.note(f"cut-{which}", said, {"rows": cut, "max_length": shown.length})
     if not found:
         raise JobFailed(
             f"No row of the {which} file has anything to learn: every answer has the weight 0, or is cut "

@@ -12,6 +12,7 @@ from selftune.models.hf.renderer import Renderer
 from selftune.train.engine import Trained, TrainingRun, TrainRequest
 from selftune.train.hf import dpo, reinforcement, supervised
 from selftune.train.hf.adapters import find_start
+from selftune.train.hf.learner import is_memory
 from selftune.train.hf.loop import Schedule, train
 from selftune.train.hf.peers import Peers
 from selftune.train.hf.product import save_product
@@ -49,5 +50,13 @@ def carry_out(request: TrainRequest, run: TrainingRun, peers: Peers) -> Trained:
         objective, learner, rate = METHODS[request.method](setup)
     except InvalidInput as error:
         raise JobFailed(error.message, code=error.code, param=error.param or "model") from error
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_memory(error):
+            raise
+        raise JobFailed(
+            "There is not enough memory to load the model. Choose a smaller base, or train on a "
+            "machine with more memory.",
+            code="out_of_memory",
+        ) from error
     schedule = Schedule(peak=rate, total_steps=objective.total_steps)
     return train(learner, objective, schedule, partial(save_product, setup, learner))

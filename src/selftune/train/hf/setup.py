@@ -26,7 +26,7 @@ from selftune.train.hf.choices import (
 from selftune.train.hf.learner import Learner, Limit
 from selftune.train.hf.objective import Example, Objective, Tokens
 from selftune.train.hf.peers import Peers
-from selftune.train.hf.rows import Order, Render, Which, load_examples
+from selftune.train.hf.rows import Order, Render, Shown, load_examples
 
 
 class Prepared(NamedTuple):
@@ -70,14 +70,12 @@ class Setup:
         """Tokens of a sequence that are kept."""
         return int(choose_length(self.request, self.renderer.context).value)
 
-    def examples(self, path: Path, render: Render, which: Which = "training") -> list[Example]:
-        """Return an example for each row of a file."""
-        return load_examples(path, render, self.run, which)
-
-    def validation_examples(self, render: Render) -> list[Example]:
-        """Return the examples of the validation file, if there is one."""
+    def examples(self, render: Render, fewest: int = 1) -> tuple[list[Example], list[Example]]:
+        """Return an example for each row of the training file, and of the validation file."""
+        shown = Shown(render, self.max_length, fewest)
+        training = load_examples(self.request.training_file, shown, self.run)
         path = self.request.validation_file
-        return [] if path is None else self.examples(path, render, "validation")
+        return training, [] if path is None else load_examples(path, shown, self.run, "validation")
 
     def choose(self, training: Sequence[Example]) -> Choice:
         """Decide every setting, and say which and why."""
@@ -99,7 +97,9 @@ class Setup:
         self.shown.extend(one.ids.tolist() for one in example.sequences)
         shown = [self.renderer.shown(_rendered(one)) for one in example.sequences]
         text = "\n\n".join(shown)
-        self.run.note("rendered", f"The first example; what is learned is marked:\n{text}")
+        trims = "; spaces around answers are stripped by the chat template"
+        said = f"The first example; what is learned is marked{trims * self.renderer.proven.trims}"
+        self.run.note("rendered", f"{said}:\n{text}")
 
     def order(self, rows: int, choice: Choice) -> Order:
         """Return the order of the rows."""

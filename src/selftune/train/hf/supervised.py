@@ -14,13 +14,12 @@ from selftune.train.hf.setup import Prepared, Setup
 
 def prepare(setup: Setup) -> Prepared:
     """Read the files, decide, load the model."""
-    renderer, length = setup.renderer, setup.max_length
+    renderer, length = setup.renderer, setup.max_length + 1  # to tell what is cut
 
     def render(row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(renderer.training(row, length))
 
-    training = setup.examples(setup.request.training_file, render)
-    validation = setup.validation_examples(render)
+    training, validation = setup.examples(render)
     choice = setup.choose(training)
     setup.show(training[0])
     data = Data(training, validation, setup.order(len(training), choice))
