@@ -96,20 +96,23 @@ class Download:
         await self._lists.upwards("eval", "/evals")
         running = self._lists.unsettled("eval_run")
         await each_of(
-            self._lists.known.list("eval"),
-            lambda made: self._lists.upwards(
-                "eval_run", path_of("evals", made.id, "runs"), made.id
-            ),
+            self._lists.known.ids("eval"),
+            lambda name: self._lists.upwards("eval_run", path_of("evals", name, "runs"), name),
         )
         await each_of(running, self._refresh_run)
-        await each_of(self._lists.known.list("eval_run"), self._items)
+        # A run may hold all its rows: only what is needed of it stays in memory.
+        runs = (
+            (str(run.parent), run.id, run.is_settled) for run in self._lists.known.list("eval_run")
+        )
+        await each_of(runs, self._items)
 
     async def _refresh_run(self, run: Entry) -> None:
         await self._lists.refresh(run, path_of("evals", str(run.parent), "runs", run.id))
 
-    async def _items(self, run: Entry) -> None:
-        path = path_of("evals", str(run.parent), "runs", run.id, "output_items")
-        await self._lists.upwards("output_item", path, run.id, is_final=run.is_settled)
+    async def _items(self, run: tuple[str, str, bool]) -> None:
+        eval_id, run_id, is_settled = run
+        path = path_of("evals", eval_id, "runs", run_id, "output_items")
+        await self._lists.upwards("output_item", path, run_id, is_final=is_settled)
 
     async def _models(self) -> None:
         """Keep the models, all on one page; those that were there before are noted as deleted."""
@@ -175,11 +178,11 @@ class Download:
 
     async def _completions(self) -> None:
         await self._lists.upwards("completion", "/chat/completions")
-        await each_of(self._lists.known.list("completion"), self._messages)
+        await each_of(self._lists.known.ids("completion"), self._messages)
 
-    async def _messages(self, completion: Entry) -> None:
-        path = path_of("chat", "completions", completion.id, "messages")
-        await self._lists.upwards("completion_message", path, completion.id, is_final=True)
+    async def _messages(self, name: str) -> None:
+        path = path_of("chat", "completions", name, "messages")
+        await self._lists.upwards("completion_message", path, name, is_final=True)
 
     def _say(self) -> None:
         counts = self._writer.counts()
