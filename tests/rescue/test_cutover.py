@@ -17,6 +17,7 @@ from tests.rescue.proxied import FAKE, MODEL, Proxied, eventually, proxied
 from tests.rescue.stand_in import StandIn, stand_in
 from tests.wire.model_stub import name_models, playing
 
+from selftune.core.errors import InvalidInput
 from selftune.rescue.cutover import routes, shadows
 from selftune.store.accounts import default_identity
 from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
@@ -292,6 +293,17 @@ def test_a_running_server_follows_each_switch_at_once(proxy: Proxied, stub: RawS
     assert len(stub.requests) == 3
 
 
+def test_a_switch_to_what_cannot_answer_is_refused(proxy: Proxied) -> None:
+    for target in ("canary", "canary=0", "shadow=101", "replacement=5", "somewhere", "canary=x"):
+        with pytest.raises(InvalidInput, match="canary=PERCENT"):
+            proxy.switch(target)
+    with pytest.raises(InvalidInput, match="Nobody said what answers instead"):
+        proxy.switch("replacement", replacement=None)
+    with pytest.raises(InvalidInput, match="'nothing' cannot answer instead"):
+        proxy.switch("canary=5", replacement="nothing")
+    assert routes(proxy.store.root) == ()
+
+
 def test_switches_leave_a_history(proxy: Proxied) -> None:
     for target in ("shadow=20", "canary=10", "replacement"):
         proxy.switch(target)
@@ -443,15 +455,21 @@ def test_a_shadow_is_asked_after_the_answer_and_compared(tmp_path: Path, stub: R
 
 
 def test_a_replacement_that_hangs_keeps_nobody_waiting(tmp_path: Path, stub: RawServer) -> None:
-    with (
-        playing(lambda body: "late", seconds=2.0) as model,
-        proxied(tmp_path / "home", stub.url) as proxy,
-    ):
+    over = threading.Event()
+
+    def rule(body: dict[str, Any]) -> str:
+        over.wait(60)
+        return "late"
+
+    with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
         name_models(proxy.store.root, model, "ours")
         proxy.switch("shadow=100", replacement="ours")
         for number in range(20):
             assert said(proxy, f"question {number}") == "upstream"
-        assert len(model.bodies) <= 8  # more at once are left out
+        status = proxy.store.root / "run" / "recorder.json"
+        eventually(lambda: json.loads(status.read_text())["left_out"] == 12)
+        eventually(lambda: len(model.bodies) == 8)
+        over.set()
 
 
 def test_a_recorder_that_cannot_write_stops_nobody(

@@ -36,6 +36,8 @@ class Note(msgspec.Struct, array_like=True):
     """What the caller read."""
     shadow: Heard | None = None
     """What the replacement answered, which nobody read."""
+    is_left_out: bool = False
+    """Whether it was the replacement's turn to be asked too, and it was busy."""
     is_recorded: bool = False
     """Whether the request and the answer are to be kept."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from selftune.core.errors import InvalidInput, SelftuneError
+from selftune.core.errors import InvalidInput, NotFound, SelftuneError
 from selftune.core.records import Record
 from selftune.core.settings import Settings
 from selftune.models.chosen import catalog_of
@@ -109,6 +109,8 @@ def _check_replacement(store: Store, made: Switch) -> None:
     try:
         resolve(store, default_identity(store), name)
     except SelftuneError as error:
+        if made.replacement is None and isinstance(error, NotFound):
+            raise _nothing_instead(made.model) from error
         raise InvalidInput(
             f"{name!r} cannot answer instead of {made.model!r}: {error.message}",
             code="model_not_found",

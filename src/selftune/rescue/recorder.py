@@ -40,6 +40,8 @@ class Status(msgspec.Struct):
 
     recorded: int = 0
     compared: int = 0
+    left_out: int = 0
+    """Requests that the replacement was to be asked too, and was too busy for."""
     taken_out: int = 0
     """Secrets and pieces of personal data."""
     unreadable: int = 0
@@ -64,6 +66,7 @@ class Recorder:
         if time.monotonic() < self._silent_until:
             self.status.dropped += len(notes)
             return
+        self.status.left_out += sum(note.is_left_out for note in notes)
         try:
             self._compare(notes)
             self._record([note for note in notes if note.is_recorded])

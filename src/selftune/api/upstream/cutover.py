@@ -240,7 +240,7 @@ class Cutover:
         body = renamed(question.body, name, stream=False, store=False, stream_options=None)
 
         def tell(heard: Heard | None) -> None:
-            note.shadow = heard
+            note.shadow, note.is_left_out = heard, heard is None
             self._witness.tell(note)
 
         self._shadows.ask(question.scope, body, name, tell)

@@ -108,8 +108,9 @@ def routes(
     if told is not None:
         out.print(
             f"since its start the recorder kept {told['recorded']:,} exchanges and compared "
-            f"{told['compared']:,}; it took out {told['taken_out']:,} secrets and pieces of "
-            f"personal data, could not keep {told['unreadable']:,}, and dropped {told['dropped']:,}",
+            f"{told['compared']:,} ({told['left_out']:,} were left out: the replacement was busy); it "
+            f"took out {told['taken_out']:,} secrets and pieces of personal data, "
+            f"could not keep {told['unreadable']:,}, and dropped {told['dropped']:,}",
             soft_wrap=True,
         )
         if told["problem"]:
