@@ -154,7 +154,7 @@ def _good_enough(found: Evidence, margin: float) -> Prompted | None:
 
 
 def _of_gate(gate: Gate) -> list[str]:
-    return [f"Replacement against the recorded model: {gate.words}."]
+    return [f"The replacement: {gate.words}."]
 
 
 def _of_noise(found: Evidence, margin: float) -> list[str]:
@@ -165,8 +165,8 @@ def _of_noise(found: Evidence, margin: float) -> list[str]:
             "(`--repeats` of `selftune rescue record`)."
         ]
     told = [
-        f"Its own noise: asked all again, the recorded model's share moves by up to "
-        f"{100 * noise.moves:.1f} points (95 %)."
+        f"Its own noise: asked all again, the recorded model's share that passes moves by up "
+        f"to {100 * noise.moves:.1f} points (95 %)."
     ]
     if gap is not None:
         inside = abs(gap.value) <= noise.moves
@@ -214,7 +214,7 @@ def _why_tuned(one: Prompted, margin: float) -> list[str]:
     if gate.outcome == "passed":
         return [f"Prompting alone would hold the margin too ({one.summary.name}); tuning adds to it:"
                 f" {line}" for line in _versus(one)]  # fmt: skip
-    return [f"{_capital(one.summary.name)} against the recorded model: {gate.words}."]
+    return [f"{_capital(one.summary.name)}: {gate.words}."]
 
 
 def _points(margin: float) -> str:

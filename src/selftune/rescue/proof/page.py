@@ -15,7 +15,13 @@ from selftune.rescue.proof.alike import Alike
 from selftune.rescue.proof.run import Proof
 
 _COLORS = {"switch": "better", "do not tune": "equivalent", "keep": "worse"}
-COLUMNS = ("", "same words", "as near in meaning", "as good, by the judge", "behind its own")
+COLUMNS = (
+    "",
+    "says the same",
+    "nearness in meaning (cosine)",
+    "as good, by the judge",
+    "says the same, against the model itself",
+)
 
 
 def proof_html(proof: Proof) -> str:
@@ -28,7 +34,8 @@ def proof_html(proof: Proof) -> str:
         columns=columns(proof),
         rows=rows(proof),
     )
-    return to_html(proof.report, Markup(lead))  # rendered with escaping, just above
+    named = proof.report.model_copy(update={"name": f"In place of {proof.model}"})
+    return to_html(named, Markup(lead))  # rendered with escaping, just above
 
 
 def proof_markdown(proof: Proof) -> str:
