@@ -49,9 +49,9 @@ class Asked:
 
 
 @contextlib.asynccontextmanager
-async def over_http(asked: Asked) -> AsyncIterator[Any]:
+async def over_http(app: Starlette) -> AsyncIterator[Any]:
     """Give a client that is connected by a socket: the one in process reads a stream at its end."""
-    config = uvicorn.Config(asked.app, log_level="critical", lifespan="off", ws="none")
+    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -59,9 +59,11 @@ async def over_http(asked: Asked) -> AsyncIterator[Any]:
         async with AsyncOpenAI(
             base_url=address, api_key="none", max_retries=0, _strict_response_validation=True
         ) as client:
-            yield client
-        server.should_exit = True
-        await serving
+            try:
+                yield client
+            finally:
+                server.should_exit = True
+                await serving
 
 
 def player(open_sqlite: OpenStore, monkeypatch: pytest.MonkeyPatch) -> Play:

@@ -65,7 +65,7 @@ def live(asked: Asked, *, steps: int = 10_000) -> SteppedSampler:
 def test_a_chunk_is_sent_before_the_next_token_is_made(play: Play) -> None:
     async def scene(asked: Asked) -> None:
         sampler = live(asked, steps=1)
-        async with over_http(asked) as client:
+        async with over_http(asked.app) as client:
             stream = await client.chat.completions.create(**HELLO, stream=True)
             text = ""
             async for chunk in stream:
@@ -102,7 +102,7 @@ def test_a_caller_who_closes_the_stream_is_dropped(play: Play) -> None:
     async def scene(asked: Asked) -> None:
         sampler = live(asked, steps=1)
         sampler._answers["capital?"] = "word " * 1000
-        async with over_http(asked) as client:
+        async with over_http(asked.app) as client:
             stream = await client.chat.completions.create(**HELLO, stream=True)
             assert sampler.under_way == 1
             await stream.close()
@@ -118,7 +118,7 @@ def test_an_error_has_a_status_before_the_first_token_and_is_a_chunk_after_it(pl
 
     async def scene(asked: Asked) -> None:
         sampler = live(asked, steps=1)
-        async with over_http(asked) as client:
+        async with over_http(asked.app) as client:
             chats = client.chat.completions
             sampler.error = error
             with pytest.raises(InternalServerError, match=r"Out of order\.") as early:
@@ -372,7 +372,7 @@ def test_a_response_streams_its_calls_and_its_forms(play: Play) -> None:
 def test_a_response_comes_piece_by_piece_and_says_that_it_failed(play: Play) -> None:
     async def scene(asked: Asked) -> None:
         sampler = live(asked, steps=1)
-        async with over_http(asked) as client:
+        async with over_http(asked.app) as client:
             stream = await client.responses.create(model=MODEL, input="capital?", stream=True)
             kinds = []
             async for event in stream:

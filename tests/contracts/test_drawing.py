@@ -364,3 +364,33 @@ def test_a_base_and_its_models_answer_at_once_as_they_do_alone(draw: Serve) -> N
         assert len({each[0] for each in texts[:3]}) == 3
 
     draw(scene)
+
+
+def test_who_leaves_in_the_middle_disturbs_nobody(draw: Serve) -> None:
+    async def read(client: Any, wanted: dict[str, Any], leaves_after: int | None) -> str | None:
+        stream = await client.chat.completions.create(**wanted, stream=True)
+        text = ""
+        async for chunk in stream:
+            text += chunk.choices[0].delta.content or ""
+            if leaves_after is not None and len(text) >= leaves_after:
+                await stream.close()
+                return None
+        return text
+
+    async def scene(client: Any, served: Served) -> None:
+        wanted = [
+            asked(
+                served[number % 3],
+                max_tokens=10 + 7 * number % 40,
+                messages=[{"role": "user", "content": f"{number} and so on " * (number % 5 + 1)}],
+            )
+            for number in range(32)
+        ]
+        alone = [await read(client, each, None) for each in wanted[:8]]
+        leaves = [(None, 0, None, 5, 1)[number % 5] for number in range(32)]
+        found = await asyncio.gather(*(map(read, [client] * 32, wanted, leaves)))
+        stayed = [number for number in range(8) if leaves[number] is None]
+        assert [found[number] for number in stayed] == [alone[number] for number in stayed]
+        assert all(found[number] for number, leave in enumerate(leaves) if leave is None)
+
+    draw(scene)

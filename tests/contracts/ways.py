@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 from openai import AsyncOpenAI
+from tests.api.asking import over_http
 from tests.jobs.test_queue import put
 from tests.serve.model_server import model_server
 from tests.serve.running import running
@@ -161,10 +162,12 @@ def open_models(home: Path) -> Iterator[OpenModels]:
 
 
 async def by_open_models(served: OpenModels, scene: Scene) -> None:
+    """Play a scene over real sockets, so that a stream is read while it is written."""
     store = open_store(served.settings)
     serving = ServingClient(served.socket, wait_seconds=120, most_waiting=1000)
+    app = create_app(store, serving, without_keys=True)
     try:
-        async with _client(store, serving) as client:
+        async with app.router.lifespan_context(app), over_http(app) as client:
             await scene(client, Served(BASE, name_of(0), name_of(1)))
     finally:
         await serving.close()
