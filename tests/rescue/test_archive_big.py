@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from tests.rescue.archives import lines_of, started
 from tests.rescue.stand_in import BIG, Quirks, StandIn, stand_in
 
-from selftune.rescue.archive.format import Entry, Kind
+from selftune.rescue.archive.format import Entry, Kind, Source
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.archive.verify import check
+from selftune.rescue.inventory import Inventory, take_stock
+from selftune.rescue.inventory_asking import look_around
 
 
 def killed_when(played: StandIn, folder: Path, reached: Callable[[], bool]) -> None:
@@ -62,6 +65,9 @@ def test_an_archive_is_complete_through_faults_and_two_kills(tmp_path: Path) -> 
         pages = sum(played.app.asked[path] for path in paths)
         assert pages < 1.3 * (BIG.items / 100 + BIG.runs)  # what was there was not asked again
         quirks.fault_share = 0.0
+        counted = {group.kind: group.count for group in stock(played).groups}
+        assert counted["output_item"] == BIG.items
+        assert (counted["eval"], counted["eval_run"], counted["job"]) == (12, 30, 25)
         compare(played, Archive.open(folder))
     archive = Archive.open(folder)
     assert archive.manifest.counts["output_item"] == {"kept": BIG.items}
@@ -74,6 +80,11 @@ def test_an_archive_is_complete_through_faults_and_two_kills(tmp_path: Path) -> 
     found = {problem.path for problem in check(folder).problems}
     assert len(planted) == 20
     assert planted <= found
+
+
+def stock(played: StandIn) -> Inventory:
+    source = Source(profile="openai", kind="openai", base_url=played.base_url)
+    return take_stock(look_around(played.async_client()), source, date(2026, 11, 21))
 
 
 def entry_of(archive: Archive, name: str) -> Entry:
