@@ -18,6 +18,7 @@ from tests.rescue.stand_in import StandIn, stand_in
 from tests.wire.model_stub import name_models, playing
 
 from selftune.core.errors import InvalidInput
+from selftune.models.own_catalog import set_replacement
 from selftune.rescue.cutover import routes, shadows
 from selftune.store.accounts import default_identity
 from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
@@ -485,3 +486,12 @@ def test_a_recorder_that_cannot_write_stops_nobody(
         eventually(lambda: "No space" in status.read_text())
         assert said(proxy) == "upstream"
         assert stored(proxy.store) == []
+
+
+def test_a_replacement_that_was_trained_waits_for_its_switch(
+    proxy: Proxied, stub: RawServer
+) -> None:
+    set_replacement(proxy.store.root, MODEL, FAKE)
+    assert said(proxy) == "upstream"
+    proxy.switch("replacement", replacement=None)
+    assert said(proxy) == "replacement"
