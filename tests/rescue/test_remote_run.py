@@ -98,7 +98,8 @@ def test_a_run_trains_there_and_asks_both_models_there(
     facts = report.round.facts
     assert facts["trained at"] == f"there, {there.base_url}"
     assert facts["n_epochs"].isdigit()
-    assert "train_loss" in Path(facts["result file"]).read_text(encoding="utf-8")
+    results = tmp_path / "home" / facts["result file"]
+    assert "train_loss" in results.read_text(encoding="utf-8")
     assert report.round.losses[-1][0] == max(each.data["step"] for each in heard.log if each.data)
     said = [event.message for event in heard.log]
     assert said[0] == f"Created fine-tuning job: {job.id}"

@@ -95,7 +95,7 @@ def facts_of(home: Home, profile: Profile, made: Made) -> dict[str, str]:
         "training seconds": _seconds(job),
         "trained tokens": job.get("trained_tokens"),
         "seed": job.get("seed"),
-        "result file": made.results,
+        "result file": made.results and made.results.relative_to(home.settings.root),
         **_hyperparameters(job),
     }
     price, tokens = home.prices.find(str(job["model"])), job.get("trained_tokens")
