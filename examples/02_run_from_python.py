@@ -7,7 +7,7 @@ No server is needed: the work is done by a child of this process, in the home fo
 from pathlib import Path
 
 from selftune import local
-from selftune.core.records import Event, Job
+from selftune.core.records import Event
 
 RUN_FILE = Path(__file__).parent / "persona" / "run.toml"
 
@@ -19,7 +19,7 @@ class Told(local.Progress):
         """Hear that a stage begins."""
         print(text)
 
-    def events(self, job: Job, new: tuple[Event, ...]) -> None:
+    def events(self, new: tuple[Event, ...]) -> None:
         """Hear a job's new events."""
         for event in new:
             if event.type != "metrics":
