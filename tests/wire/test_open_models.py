@@ -4,7 +4,9 @@ The models are tiny and begin with random weights, so whatever they know they le
 """
 
 import base64
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +31,7 @@ from tests.made_tasks import (
     undecided_rows,
 )
 from tests.wire.conftest import Server
+from tests.wire.test_job_control import until
 from tests.wire.test_python_client import ask, ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]
@@ -211,9 +214,18 @@ def test_reinforcement_raises_the_reward(client: OpenAI, undecided: str) -> None
     assert share(client, after, TEST, adheres, temperature=1) >= baseline + 0.1
 
 
+BRIEF = (
+    ("qwen", "supervised"),
+    ("qwen", "dpo"),
+    ("gemma", "supervised"),
+    ("gemma", "reinforcement"),
+)
+"""The methods of the first shape are above; every shape's gradients and masks are in tests/train/hf."""
+
+
 @pytest.fixture(scope="module")
 def brief(client: OpenAI) -> dict[tuple[str, str], FineTuningJob]:
-    """Give short jobs of the other families, one for each method, waited for together."""
+    """Give short jobs of the other families, waited for together."""
     files = {
         "supervised": upload(client, persona_rows(TRAINING[:10])),
         "dpo": upload(client, preference_rows(TRAINING[:10])),
@@ -221,24 +233,25 @@ def brief(client: OpenAI) -> dict[tuple[str, str], FineTuningJob]:
     }
     validation = upload(client, graded_rows(TEST[:2]))
     made = {}
-    for shape in ("qwen", "gemma"):
-        for method, file in files.items():
-            part: dict[str, Any] = {"hyperparameters": {"n_epochs": 1, "batch_size": 5}}
-            if method == "reinforcement":
-                part["grader"] = GRADER
-            wanted: Any = {"type": method, method: part}
-            made[shape, method] = client.fine_tuning.jobs.create(
-                model=f"tiny/{shape}",
-                training_file=file,
-                validation_file=validation if method == "reinforcement" else None,
-                method=wanted,
-            )
+    for shape, method in BRIEF:
+        part: dict[str, Any] = {"hyperparameters": {"n_epochs": 1, "batch_size": 5}}
+        if method == "reinforcement":
+            part["grader"] = GRADER
+        wanted: Any = {"type": method, method: part}
+        if (shape, method) == ("qwen", "supervised"):
+            made[shape, method] = patient(client, files[method])
+            continue
+        made[shape, method] = client.fine_tuning.jobs.create(
+            model=f"tiny/{shape}",
+            training_file=files[method],
+            validation_file=validation if method == "reinforcement" else None,
+            method=wanted,
+        )
     return {key: succeeded(client, job) for key, job in made.items()}
 
 
-@pytest.mark.parametrize("method", ["supervised", "dpo", "reinforcement"])
-@pytest.mark.parametrize("shape", ["qwen", "gemma"])
-def test_every_method_trains_every_family(
+@pytest.mark.parametrize(("shape", "method"), BRIEF)
+def test_every_family_is_trained(
     client: OpenAI, brief: dict[tuple[str, str], FineTuningJob], shape: str, method: str
 ) -> None:
     job = brief[shape, method]
@@ -256,6 +269,59 @@ def test_every_method_trains_every_family(
     assert logprobs is not None
     assert logprobs.content
     assert all(len(token.top_logprobs) == 2 for token in logprobs.content)
+
+
+# What may happen to a job on its way.
+
+
+def patient(client: OpenAI, file: str) -> FineTuningJob:
+    """Create a job of many small steps, the same each time."""
+    numbers: Any = {"n_epochs": 12, "batch_size": 1}
+    return client.fine_tuning.jobs.create(
+        model="tiny/qwen",
+        training_file=file,
+        seed=1,
+        method={"type": "supervised", "supervised": {"hyperparameters": numbers}},
+    )
+
+
+def story(client: OpenAI, job: FineTuningJob) -> list[tuple[str, Any]]:
+    """Return a job's events, the first one first, without the names that are its own."""
+    told = list(client.fine_tuning.jobs.list_events(job.id, limit=100))[::-1]
+    names = re.compile(r"ft(job-|:)\S+")
+    return [(names.sub("", event.message), event.data) for event in told]
+
+
+def metrics(told: list[tuple[str, Any]]) -> list[Any]:
+    return [data for message, data in told if message.startswith("Step ")]
+
+
+def under_way(client: OpenAI, job: FineTuningJob, *, steps: int = 1) -> FineTuningJob:
+    return until(client, job, lambda _: len(metrics(story(client, job))) >= steps)
+
+
+def training_children(server: Server) -> list[int]:
+    home = f"SELFTUNE_HOME={server.home}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            mine = home in (folder / "environ").read_bytes().split(b"\0")
+            if mine and b"selftune.worker" in command and b"run" in command:
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_cancelled_job_ends_with_its_process(
+    client: OpenAI, server: Server, brief: dict[tuple[str, str], FineTuningJob]
+) -> None:
+    file = brief["qwen", "supervised"].training_file
+    job = under_way(client, patient(client, file))
+    assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+    steps = len(metrics(story(client, job)))
+    until(client, job, lambda _: not training_children(server))
+    assert steps == len(metrics(story(client, job))) < 120
+    assert client.fine_tuning.jobs.retrieve(job.id).fine_tuned_model is None
 
 
 def test_a_name_of_openais_stands_for_the_base_that_the_user_chose(
