@@ -65,7 +65,9 @@ class World(NamedTuple):
         right = self.models[model](number, dice)
         return said(asked, label(number) if right else "none")
 
-    def recorded(self, n: int, repeats: int = 1, references: bool = True) -> None:
+    def recorded(
+        self, n: int, repeats: int = 1, references: bool = True, heat: float = 0.7
+    ) -> None:
         """Record the old model on n questions."""
         found = [
             Prompt(
@@ -75,7 +77,7 @@ class World(NamedTuple):
             )
             for at in range(n)
         ]
-        wanted = Wanted(profile=ACCOUNT, temperature=0.7, repeats=repeats, logprobs=False)
+        wanted = Wanted(profile=ACCOUNT, temperature=heat, repeats=repeats, logprobs=False)
         record(RecordingHome(self.settings, Purse()), OLD, found, wanted, Limits(concurrency=64))
 
     def proof(self, margin: float = 0.03, **chosen: Any) -> Proof:
@@ -170,6 +172,14 @@ def test_a_noisy_model_is_the_yardstick_of_its_replacement(world: World) -> None
     assert other.behind is not None
     assert other.behind.low < 0 < other.behind.high
     assert any("no larger than that" in each for each in found.conclusion.reasons)
+
+
+def test_noise_at_temperature_0_is_seen_between_the_two_rounds(world: World) -> None:
+    world.models.update({OLD: noisy(0.8), "new": noisy(0.8)})
+    world.recorded(200, repeats=1, heat=0.0)
+    assert world.proof().noise.moves == pytest.approx(1.96 * (2 * 0.16 / 200) ** 0.5, abs=0.02)
+    world.recorded(200, repeats=1, heat=0.5)
+    assert world.proof().noise.moves is None
 
 
 def test_graders_that_nothing_passes_prove_nothing(world: World) -> None:

@@ -142,6 +142,8 @@ def test_numbers_that_mean_the_same_stay_and_the_rate_stays_relative() -> None:
     unknown = translate({**JOB, "model": "gpt-4.1-2025-04-14"}, {})
     assert unknown.hyperparameters.learning_rate_multiplier == "auto"
     assert any("is not known" in said for said in unknown.said)
+    ours = translate({**JOB, "selftune": {"base": "b"}}, {})
+    assert ours.hyperparameters.learning_rate_multiplier == 1.8
     over = translate(JOB, {"n_epochs": 1, "learning_rate_multiplier": 0.5})
     assert over.hyperparameters.n_epochs == 1
     assert over.hyperparameters.learning_rate_multiplier == 0.5

@@ -94,12 +94,15 @@ def alike(
     return tuple(found)
 
 
-def noise_of(units: Units, samples: int, same: float) -> Noise:
+def noise_of(runs: Sequence[Units], samples: int, same: float) -> Noise:
     """Return how much a recorded model's own share moves when it is asked all again."""
     moves = None
-    known = units.scored > 1
+    scored = np.sum([each.scored for each in runs], axis=0)
+    passes = np.sum([each.passes for each in runs], axis=0)
+    known = scored > 1
     if known.any():
-        share, k = units.passed[known], units.scored[known]
+        k = scored[known]
+        share = passes[known] / k
         variances = share * (1 - share) * k / (k - 1)  # unbiased, of one answer
         # Two runs, one answer to each prompt: the variances of both add.
         moves = _TWO_SIDED * math.sqrt(2 * float(variances.mean()) / int(known.sum()))

@@ -21,7 +21,14 @@ from selftune.prove.home import Home
 from selftune.prove.plan import Plan
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.record.asking import LOGPROBS
-from selftune.rescue.record.recordings import ARM, Recording, answers_of, eval_name, recorded_arm
+from selftune.rescue.record.recordings import (
+    ARM,
+    HEAT,
+    Recording,
+    answers_of,
+    eval_name,
+    recorded_arm,
+)
 from selftune.train.create import root_of
 
 REPLACEMENT = "replacement"
@@ -59,6 +66,8 @@ class Compared(NamedTuple):
     measure: str
     """What counts as passing, in words."""
     notes: tuple[str, ...]
+    steady: Arm | None
+    """The recorded model at temperature 0, where that is production's."""
 
 
 def compared(home: Home, found: Recording, choices: Choices) -> Compared:
@@ -100,7 +109,10 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
             "recording": usual.id,
         },
     )
-    return Compared(plan, tuple(arm.name for arm in prompted), measure, notes)
+    steady = None
+    if found.steady is not None and float(usual.facts[HEAT]) == 0:
+        steady = recorded_arm(found.steady.read())
+    return Compared(plan, tuple(arm.name for arm in prompted), measure, notes, steady)
 
 
 def items_of(found: Recording) -> tuple[tuple[Item, ...], int]:

@@ -1,6 +1,7 @@
 """Ask the contenders what the recorded model was asked, judge all alike, and conclude."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from selftune.core.errors import InvalidInput, MissingExtra, SelftuneError
@@ -12,7 +13,7 @@ from selftune.evaluate.report import Report, read_report
 from selftune.evaluate.results import read_results
 from selftune.evaluate.rounds import RoundFolder
 from selftune.evaluate.task import Progress
-from selftune.evaluate.units import units
+from selftune.evaluate.units import Units, units
 from selftune.evaluate.verdict import Policy
 from selftune.prove.home import Home
 from selftune.prove.round import run_round
@@ -80,7 +81,8 @@ def prove(
             each.model_copy(update={"judged": judged_share(graded.get(each.arm, ()))})
             for each in found
         )
-    evidence = _evidence(folder, report, chosen, found, policy)
+    own = [folder, *_asked_before(home, chosen)]
+    evidence = _evidence(own, report, chosen, found, policy)
     conclusion = conclude(evidence, policy)
     proof = Proof(
         model=model,
@@ -106,13 +108,41 @@ def _embed(home: Home) -> tuple[Embed | None, tuple[str, ...]]:
     return home.embed, ()
 
 
+def _asked_before(home: Home, chosen: Compared) -> tuple[RoundFolder, ...]:
+    """Return a round that judges what was recorded at temperature 0, where production is at 0 too.
+
+    Answers to one prompt that are asked in one go may be one answer: providers compute and cache
+    them together. Those of the other round were asked at another time.
+    """
+    if chosen.steady is None:
+        return ()
+    plan = replace(
+        chosen.plan,
+        arms=(chosen.steady,),
+        evaluation=chosen.plan.evaluation.model_copy(update={"samples": 1}),
+    )
+    return (run_round(home, plan),)
+
+
+def _own_runs(folders: Sequence[RoundFolder]) -> list[Units]:
+    """Return how the recorded model did in each round; all have the same questions."""
+    found = []
+    for folder in folders:
+        round_ = folder.read()
+        questions = read_questions(folder, round_)
+        arms = read_arms(folder, round_, questions, questions.truth)
+        found.append(units(find_arm(arms, ARM, folder), questions))
+    return found
+
+
 def _evidence(
-    folder: RoundFolder,
+    folders: Sequence[RoundFolder],
     report: Report,
     chosen: Compared,
     found: Sequence[Alike],
     policy: Policy,
 ) -> Evidence:
+    folder = folders[0]
     summaries = {arm.summary.name: arm.summary for arm in report.arms}
     against = {one.name: one for one in report.comparisons}
     round_ = folder.read()
@@ -126,7 +156,6 @@ def _evidence(
         return compare(questions, measured[0], measured[1:], policy)[0]
 
     own = next((each.same.value for each in found if each.arm == ARM), 0.0)
-    recorded = find_arm(arms, ARM, folder)
     return Evidence(
         recorded=summaries[ARM],
         replacement=summaries[REPLACEMENT],
@@ -134,7 +163,7 @@ def _evidence(
         prompted=tuple(
             Prompted(summaries[name], against[name], versus(name)) for name in chosen.prompted
         ),
-        noise=noise_of(units(recorded, questions), round_.samples, own),
+        noise=noise_of(_own_runs(folders), round_.samples, own),
         alike=found,
         measure=chosen.measure,
     )

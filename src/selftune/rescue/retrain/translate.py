@@ -54,7 +54,7 @@ def translate(job: Mapping[str, Any], over: Mapping[str, Any]) -> Translated:
         if name in over:
             value, words = over[name], f"{name} is {over[name]}: you asked for it"
         else:
-            value, words = _translated(name, numbers.get(name), base)
+            value, words = _translated(name, numbers.get(name), base, is_ours="selftune" in job)
         if value is not None:
             wanted[name] = value
         if words:
@@ -68,11 +68,13 @@ def translate(job: Mapping[str, Any], over: Mapping[str, Any]) -> Translated:
     )
 
 
-def _translated(name: str, value: Any, base: str) -> tuple[Any, str]:
+def _translated(name: str, value: Any, base: str, *, is_ours: bool) -> tuple[Any, str]:
     """Return a number for here, None for what the engine decides, and what to say of it."""
     if value is None or value == "auto":
         return None, ""
     if name == "learning_rate_multiplier":
+        if is_ours:
+            return value, f"{name} stays {value}: another selftune trained it"
         return _relative(value, base)
     most = _MOST.get(name)
     if most is not None and isinstance(value, int) and value > most:
