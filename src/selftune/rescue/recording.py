@@ -41,6 +41,8 @@ def _completion_of(store: Store, note: Note) -> StoredCompletion:
     kind, messages = _messages(note.path, body)
     metadata = body.get("metadata") if isinstance(body.get("metadata"), dict) else {}
     given = {str(key): str(value)[:_LONGEST] for key, value in metadata.items()}
+    if "\0" in f"{body['model']}{body.get('user')}{given}":
+        raise ValueError("It has a NUL character, which not every database can keep.")
     return StoredCompletion(
         id=store.ids.new("chatcmpl-" if kind == "chat.completion" else "resp_"),
         project_id=note.project_id,
