@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
+# Tests start some two hundred processes: they read compiled modules, whatever this shell prefers.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo serve test check check-fast static format clients docs bench clean
 
 ## make demo: train, prove and chat on this machine; no key, no GPU, no download but packages
@@ -24,7 +27,8 @@ test: $(VENV)/.dev clients
 check: static test
 
 # What trains models, or starts programs and servers and kills them, takes minutes: `make check` has it.
-LONG := tests/cli tests/contracts tests/flow tests/serve tests/train tests/wire tests/test_worker.py
+LONG := tests/cli tests/contracts tests/flow tests/models/hf tests/rescue tests/serve tests/train \
+	tests/wire tests/test_worker.py
 
 ## make check-fast: what to run before each commit, under two minutes
 check-fast: static
