@@ -62,9 +62,10 @@ def said_by(results: Iterable[Result]) -> dict[str, dict[str, list[str]]]:
 
 
 def alike(
-    items: Sequence[Item], said: Said, recorded: str, embed: Embed | None
+    items: Sequence[Item], said: Said, arms: Sequence[str], embed: Embed | None
 ) -> tuple[Alike, ...]:
-    """Return for each arm how alike it is to the recorded answers, the recorded model first."""
+    """Return for each arm how alike it is to the recorded answers; the first is the recorded model."""
+    recorded = arms[0]
     wanted = {item.id: str(item.item["recorded"]) for item in items}
     vectors = {} if embed is None else _vectors(_texts(wanted, said), embed)
     shares = {
@@ -77,8 +78,8 @@ def alike(
     }
     own = shares.get(recorded, {})
     found = []
-    for arm in sorted(shares, key=lambda name: name != recorded):
-        mine = shares[arm]
+    for arm in arms:
+        mine = shares.get(arm)
         if not mine:
             continue
         both = [name for name in mine if name in own]

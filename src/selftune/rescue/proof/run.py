@@ -73,7 +73,7 @@ def prove(
     items = tuple(folder.read_items())
     said = said_by(read_results(folder.results))
     embed, why_not = _embed(home)
-    found = alike(items, said, ARM, embed)
+    found = alike(items, said, [arm.name for arm in chosen.plan.arms], embed)
     notes = (*chosen.notes, *why_not)
     if choices.judge is not None:
         graded = judge(home, model, choices.judge, items, said, choices.limits)
