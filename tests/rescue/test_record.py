@@ -75,7 +75,7 @@ def test_models_of_an_account_are_recorded_from_what_its_archive_shows(
 ) -> None:
     models = account.account.models
     key = account.environment | {"SELFTUNE_HOME": str(tmp_path)}
-    words = ["rescue", "record", *models, "--archive", str(archive), "--repeats", "2", "--json"]
+    words = ["rescue", "record", "--all", "--archive", str(archive), "--repeats", "2", "--json"]
     done = CliRunner().invoke(app, words, env=key)
     first, second = told(done)
     assert [first["model"], second["model"]] == list(models)

@@ -63,8 +63,8 @@ def command(home: Path, *words: str) -> Result:
 def test_a_replacement_is_trained_from_the_old_files_and_answers_under_the_old_name(
     account: StandIn, archive: Path, tmp_path: Path
 ) -> None:
-    old, lost = account.account.models
-    words = (old, lost, "--archive", str(archive), "--base", "selftune/fake")
+    old, _ = account.account.models
+    words = ("--all", "--archive", str(archive), "--base", "selftune/fake")
     waiting = json.loads(command(tmp_path, *words, "--no-wait").stdout)[0]
     assert (waiting["status"], waiting["replaces"]) == ("validating_files", False)
     done = command(tmp_path, *words)
@@ -90,7 +90,7 @@ def test_a_replacement_is_trained_from_the_old_files_and_answers_under_the_old_n
     assert resolve(store, caller, old) == resolve(store, caller, first["model"])
     again = command(tmp_path, *words)
     assert json.loads(again.stdout)[0]["job"] == first["job"]
-    anew = command(tmp_path, *words[:1], *words[2:], "--again", "--no-wait", "--n-epochs", "1")
+    anew = command(tmp_path, old, *words[1:], "--again", "--no-wait", "--n-epochs", "1")
     [other] = json.loads(anew.stdout)
     assert other["job"] != first["job"]
     assert catalog(tmp_path).answering(old) == first["model"]

@@ -1,6 +1,6 @@
 """`selftune rescue record`: keep how tuned models answer, while they still do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,9 @@ class PromptOptions:
         list[Path] | None,
         typer.Option(help="File that the model was trained on, where no archive knows it."),
     ] = None
+    everything: Annotated[
+        bool, typer.Option("--all", help="All tuned models that the archive has.")
+    ] = False
     limit: Annotated[
         int | None, typer.Option(min=1, help="Most prompts of a model; drawn by lot.")
     ] = None
@@ -102,9 +105,11 @@ class HowOptions:
 
 @grouped
 def record(
-    models: Annotated[list[str], typer.Argument(help="Models: ft:…", metavar="MODEL...")],
     asking: PromptOptions,
     how: HowOptions,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models: ft:…", metavar="[MODEL]...")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Keep how tuned models answer prompts that they were not trained on.
@@ -122,7 +127,7 @@ def record(
     settings = load_settings()
     profile = find_profile(settings.root, how.profile)
     home = RecordingHome(settings, Purse(how.budget_requests))
-    chosen = {model: _prompts(asking, model) for model in dict.fromkeys(models)}
+    chosen = _chosen(asking, models or ())
     told, spent = [], 0.0
     try:
         with _shown() as watch:
@@ -152,6 +157,23 @@ def record(
         show_json(told)
     else:
         _show(told)
+
+
+def _chosen(asking: PromptOptions, models: Sequence[str]) -> "dict[str, tuple[Prompt, ...]]":
+    """Return what to ask each model; of all models of an archive, some may have nothing to ask."""
+    from selftune.rescue.archive.reader import Archive
+    from selftune.rescue.record.trained import chosen_models
+
+    archive = None if asking.archive is None else Archive.open(asking.archive)
+    found: dict[str, tuple[Prompt, ...]] = {}
+    for model in chosen_models(models, archive, everything=asking.everything):
+        try:
+            found[model] = _prompts(asking, model)
+        except InvalidInput as error:
+            if model in models:
+                raise
+            _warn(f"{model} is not recorded: {error.message}")
+    return found
 
 
 def _prompts(asking: PromptOptions, model: str) -> "tuple[Prompt, ...]":

@@ -26,6 +26,9 @@ class TrainingOptions:
         str | None,
         typer.Option(help="Base to train; else what the old base's name stands for here."),
     ] = None
+    everything: Annotated[
+        bool, typer.Option("--all", help="All tuned models that the archive has.")
+    ] = False
     training: Annotated[
         Path | None,
         typer.Option(help="Training file, where the archive lacks it; for one model."),
@@ -61,10 +64,12 @@ class JobOptions:
 
 @grouped
 def retrain(
-    models: Annotated[list[str], typer.Argument(help="Models: ft:…", metavar="MODEL...")],
     archive: Annotated[Path, typer.Option(help="Archive of the account that had them.")],
     training: TrainingOptions,
     jobs: JobOptions,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models: ft:…", metavar="[MODEL]...")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Train replacements from the same files, and let the old names answer with them.
@@ -73,13 +78,14 @@ def retrain(
     when a model has no replacement.
     """
     from selftune.rescue.archive.reader import Archive
+    from selftune.rescue.record.trained import chosen_models
     from selftune.rescue.retrain.run import Wishes
     from selftune.rescue.retrain.run import retrain as train
 
-    names = tuple(dict.fromkeys(models))
+    opened = Archive.open(archive)
+    names = chosen_models(models or (), opened, everything=training.everything)
     if training.training is not None and len(names) > 1:
         raise InvalidInput("--training is the file of one model: name one.")
-    opened = Archive.open(archive)
     store, identity = open_home()
     wishes = Wishes(
         base=training.base,

@@ -139,7 +139,7 @@ def of_one_format(
 def _of_archive(archive: Archive, model: str, evals: frozenset[str]) -> Iterator[tuple[Row, str]]:
     validation = files_of(archive, model).validation
     if validation is not None:
-        yield from ((row, "validation file") for row in read_rows(validation))
+        yield from ((row, "validation file") for row in _rows(validation))
     for run in archive.list("eval_run"):
         said = run.object if isinstance(run.object, dict) else {}
         if said.get("model") == model or run.parent in evals:
@@ -153,10 +153,18 @@ def _of_archive(archive: Archive, model: str, evals: frozenset[str]) -> Iterator
         named = batch.object.get("input_file_id") if isinstance(batch.object, dict) else None
         file = None if named is None else archive.get("file", str(named))
         if file is not None and file.blob is not None:
-            for row in read_rows(archive.blob(file.blob)):
+            for row in _rows(archive.blob(file.blob)):
                 body = row.get("body")
                 if isinstance(body, dict) and body.get("model") == model:
                     yield row, "batch"
+
+
+def _rows(path: Path) -> list[Row]:
+    """Return the rows of an archived file; of one that cannot be read, a row that cannot be asked."""
+    try:
+        return read_rows(path)
+    except InvalidInput:
+        return [{}]
 
 
 def _plain(completion: Row) -> Row:
@@ -180,7 +188,7 @@ def _prompt(row: Row, source: str) -> Prompt | str:
     """Return the prompt of a row, or why it is none."""
     asked = _with_messages(row)
     if asked is None:
-        return f"{source}: no messages"
+        return f"{source}: no messages, or it cannot be read"
     if asked.get("tools") or asked.get("functions"):
         return f"{source}: asks with tools, which a recording does not send"
     messages = [_message(each) for each in asked["messages"] if isinstance(each, dict)]

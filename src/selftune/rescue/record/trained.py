@@ -33,6 +33,30 @@ def files_of(archive: Archive, model: str) -> Files:
     )
 
 
+def chosen_models(named: Sequence[str], archive: Archive | None, *, everything: bool) -> list[str]:
+    """Return the models that a command is for: those named, or all tuned ones of an archive.
+
+    Raises:
+        InvalidInput: there is none.
+
+    """
+    found = list(dict.fromkeys(named))
+    if everything and archive is not None:
+        jobs = [each.object for each in archive.list("job") if isinstance(each.object, dict)]
+        made = [str(job["fine_tuned_model"]) for job in jobs if job.get("fine_tuned_model")]
+        found += [name for name in made if _is_there(archive, name) and name not in found]
+    if not found:
+        raise InvalidInput(
+            "Name a model (ft:…), or take all that an archive has: --archive, --all."
+        )
+    return found
+
+
+def _is_there(archive: Archive, model: str) -> bool:
+    entry = archive.get("model", model)
+    return entry is not None and entry.state == "kept"
+
+
 def _job_of(archive: Archive, model: str) -> dict[str, Any] | None:
     for entry in archive.list("job"):
         if isinstance(entry.object, dict) and entry.object.get("fine_tuned_model") == model:
