@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 import uvicorn
 from openai import OpenAI
+from tests.models.sockets import answer
+from tests.rescue.stand_in import StandIn
 
 from selftune.api.upstream.cutover import Upstream
 from selftune.asgi import application
@@ -27,6 +31,25 @@ from selftune.store.store import Store, open_store
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:support:AbC"
 FAKE = "selftune/fake"
 """A base of this server that answers at once."""
+KEY = "sk-upstream"
+BODY = json.dumps(
+    {
+        "id": "chatcmpl-up",
+        "object": "chat.completion",
+        "created": 1,
+        "model": MODEL,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "from upstream"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }
+).encode()
+OK = answer(BODY, "200 OK", "Content-Type: application/json", "X-Request-Id: req_up")
+"""What a scripted upstream answers."""
 
 
 @dataclass
@@ -52,17 +75,41 @@ class Proxied:
         switch(self.store, MODEL, to, **{"replacement": FAKE, **options})
 
 
+def said(proxy: Proxied, text: str = "hello", **more: object) -> str:
+    """Ask the model; return who answered."""
+    found = chat(proxy, text, **more)
+    assert found.status_code == 200, found.text
+    return found.headers["x-selftune-answered-by"]
+
+
+def chat(proxy: Proxied, text: str = "hello", **more: object) -> httpx.Response:
+    """Ask the model."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], **more}
+    return proxy.http.post("/chat/completions", json=body)
+
+
+def tuned(account: StandIn) -> str:
+    """Return a model of an account."""
+    with account.client() as client:
+        return next(each.id for each in client.models.list() if each.id.startswith("ft:"))
+
+
 @contextlib.contextmanager
 def proxied(
-    home: Path, upstream_url: str, *, records: bool = False, models: bool = True
+    home: Path, upstream_url: str, *, records: bool = False, upstream_key: str = KEY
 ) -> Iterator[Proxied]:
-    """Serve a home folder in front of an upstream whose key is in `UPSTREAM_KEY`."""
+    """Serve a home folder in front of an upstream."""
     store = open_store(Settings(home=home, requests_per_minute=10_000_000))
     key = create_key(store, "caller")[1]
     profile = Profile(name="up", base_url=upstream_url, api_key_variable="UPSTREAM_KEY")
     upstream = Upstream(profile, socket_path(store.folder("run"), recorder.SOCKET), records)
     app = application(store, upstream=upstream)
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening, _recording(store):
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        socket.create_server(("127.0.0.1", 0), backlog=512) as listening,
+        _recording(store),
+    ):
+        patched.setenv("UPSTREAM_KEY", upstream_key)
         config = uvicorn.Config(
             app, log_level="critical", access_log=False, ws="none", timeout_graceful_shutdown=1
         )
@@ -70,12 +117,11 @@ def proxied(
 
         async def main() -> None:
             there = socket_path(store.folder("run"))
-            answering = asyncio.create_task(serve(store.settings, there)) if models else None
+            answering = asyncio.create_task(serve(store.settings, there))
             await server.serve(sockets=[listening])
-            if answering is not None:
-                answering.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await answering
+            answering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await answering
 
         thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
         thread.start()

@@ -1,87 +1,34 @@
-"""One address throughout: passed on, recorded, shadowed, shared out, switched, and nothing lost."""
+"""One address throughout: passed on, shared out, switched, and nothing lost."""
 
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 from tests.models.sockets import RawServer, answer, serving
-from tests.rescue.proxied import FAKE, MODEL, Proxied, eventually, proxied
-from tests.rescue.stand_in import StandIn, stand_in
+from tests.rescue.proxied import (
+    BODY,
+    FAKE,
+    KEY,
+    MODEL,
+    OK,
+    Proxied,
+    chat,
+    proxied,
+    said,
+    tuned,
+)
+from tests.rescue.stand_in import StandIn
 from tests.wire.model_stub import name_models, playing
 
 from selftune.core.errors import InvalidInput
 from selftune.models.own_catalog import set_replacement
-from selftune.rescue.cutover import routes, shadows
-from selftune.store.accounts import default_identity
-from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
-from selftune.store.store import Store
-
-KEY = "sk-upstream"
-COMPLETION = {
-    "id": "chatcmpl-up",
-    "object": "chat.completion",
-    "created": 1,
-    "model": MODEL,
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "from upstream"},
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-}
-BODY = json.dumps(COMPLETION).encode()
-OK = answer(BODY, "200 OK", "Content-Type: application/json", "X-Request-Id: req_up")
-
-
-@pytest.fixture(autouse=True)
-def _key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UPSTREAM_KEY", KEY)
-
-
-@pytest.fixture
-def stub() -> Iterator[RawServer]:
-    """Give an upstream that answers all alike."""
-
-    def script(connection: socket.socket, number: int) -> bool:
-        connection.sendall(OK)
-        return True
-
-    with serving(script) as server:
-        yield server
-
-
-@pytest.fixture
-def proxy(tmp_path: Path, stub: RawServer) -> Iterator[Proxied]:
-    with proxied(tmp_path / "home", stub.url) as server:
-        yield server
-
-
-def said(proxy: Proxied, text: str = "hello", **more: object) -> str:
-    """Ask the model; return who answered."""
-    found = chat(proxy, text, **more)
-    assert found.status_code == 200, found.text
-    return found.headers["x-selftune-answered-by"]
-
-
-def chat(proxy: Proxied, text: str = "hello", **more: object) -> httpx.Response:
-    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], **more}
-    return proxy.http.post("/chat/completions", json=body)
-
-
-def stored(store: Store) -> list[StoredCompletion]:
-    project = default_identity(store).project_id
-    return list(list_completions(store, project, CompletionQuery(limit=100)).data)
-
+from selftune.rescue.cutover import routes
 
 # passing on
 
@@ -239,25 +186,11 @@ def test_an_upstream_that_is_down_or_refuses_our_key_is_said_without_its_words(
 # the official client, with a second server upstream
 
 
-@pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with stand_in(tmp_path_factory.mktemp("openai")) as running:
-        yield running
-
-
-def tuned(account: StandIn) -> str:
-    with account.client() as client:
-        return next(each.id for each in client.models.list() if each.id.startswith("ft:"))
-
-
-def test_the_official_client_sees_no_difference(
-    account: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UPSTREAM_KEY", account.key)
+def test_the_official_client_sees_no_difference(account: StandIn, tmp_path: Path) -> None:
     model = tuned(account)
     asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where is my order?"}]
     with (
-        proxied(tmp_path / "home", account.base_url) as proxy,
+        proxied(tmp_path / "home", account.base_url, upstream_key=account.key) as proxy,
         proxy.client() as through,
         account.client() as direct,
     ):
@@ -376,116 +309,14 @@ def test_the_replacement_answers_where_upstream_fails_if_it_was_said(
         assert said(proxy) == "replacement"
 
 
-# recording and shadows
-
-
-def test_what_passes_is_recorded_without_secrets(tmp_path: Path) -> None:
+def test_the_replacement_answers_where_upstream_is_silent_if_it_was_said(tmp_path: Path) -> None:
     def script(connection: socket.socket, number: int) -> bool:
-        text = BODY.replace(b"from upstream", b"Write to jane.roe@corp-mail.net")
-        connection.sendall(answer(text, "200 OK", "Content-Type: application/json"))
-        return True
+        connection.recv(1)
+        return False
 
-    key = "sk-proj-" + "aB3dE5fG7h" * 4
-    with serving(script) as stub, proxied(tmp_path / "home", stub.url, records=True) as proxy:
-        said(proxy, f"My key is {key}, mail john.doe@corp-mail.net and mia@corp-mail.net", seed=7)
-        eventually(lambda: bool(stored(proxy.store)))
-        [kept] = stored(proxy.store)
-    text = kept.model_dump_json()
-    assert key not in text
-    assert "corp-mail.net" not in text
-    assert kept.model == MODEL
-    assert kept.metadata == {"answered_by": "upstream"}
-    assert kept.options["seed"] == 7
-    assert kept.output_text == "Write to [e-mail address]"
-    assert kept.usage is not None
-    assert kept.usage.prompt_tokens == 7
-
-
-def test_nothing_is_recorded_unless_it_was_said(proxy: Proxied) -> None:
-    said(proxy)
-    proxy.switch("shadow=100")
-    said(proxy)
-    eventually(lambda: bool(shadows(proxy.store)))
-    assert stored(proxy.store) == []
-    assert "hello" not in (proxy.store.root / "rescue" / "shadow.jsonl").read_text()
-
-
-def test_a_stream_is_recorded_as_the_answer_that_it_was(
-    account: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UPSTREAM_KEY", account.key)
-    model = tuned(account)
-    with (
-        proxied(tmp_path / "home", account.base_url, records=True) as proxy,
-        proxy.client() as client,
-    ):
-        with client.chat.completions.stream(
-            model=model, messages=[{"role": "user", "content": "Where is my order?"}]
-        ) as stream:
-            told = stream.get_final_completion().choices[0].message.content
-        streamed = client.responses.create(model=model, input="Hi", stream=True)
-        [over] = [each for each in streamed if each.type == "response.completed"]
-        eventually(lambda: len(stored(proxy.store)) == 2)
-        chat_, response = stored(proxy.store)
-    assert chat_.output_text == told
-    assert (response.kind, response.output_text) == ("response", over.response.output_text)
-
-
-def test_a_shadow_is_asked_after_the_answer_and_compared(tmp_path: Path, stub: RawServer) -> None:
-    def rule(body: dict[str, Any]) -> str | int:
-        told: dict[str, str | int] = {"bad": 500, "same": "from upstream"}
-        return told.get(body["messages"][-1]["content"], "from downstream")
-
-    with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
-        name_models(proxy.store.root, model, "ours")
-        proxy.switch("shadow=100", replacement="ours")
-        for number, text in enumerate(("same", "other", "bad", "more"), start=1):
-            assert said(proxy, text) == "upstream"
-            eventually(lambda: sum(each.asked for each in shadows(proxy.store)) == number)  # noqa: B023
-        assert model.asked == {"same": 1, "other": 1, "bad": 1, "more": 1}
-        assert "store" not in model.bodies[0]
-        [found] = shadows(proxy.store, MODEL)
-    assert (found.model, found.replacement, found.asked) == (MODEL, "ours", 4)
-    assert found.failed.value == 0.25
-    assert found.same is not None
-    assert found.same.value == pytest.approx(1 / 3)
-    assert found.same.low < 1 / 3 < found.same.high
-    assert found.similarity is not None
-    assert 0.5 < found.similarity.value < 1
-    assert found.slower_seconds is not None
-
-
-def test_a_replacement_that_hangs_keeps_nobody_waiting(tmp_path: Path, stub: RawServer) -> None:
-    over = threading.Event()
-
-    def rule(body: dict[str, Any]) -> str:
-        over.wait(60)
-        return "late"
-
-    with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
-        name_models(proxy.store.root, model, "ours")
-        proxy.switch("shadow=100", replacement="ours")
-        for number in range(20):
-            assert said(proxy, f"question {number}") == "upstream"
-        status = proxy.store.root / "run" / "recorder.json"
-        eventually(lambda: json.loads(status.read_text())["left_out"] == 12)
-        eventually(lambda: len(model.bodies) == 8)
-        over.set()
-
-
-def test_a_recorder_that_cannot_write_stops_nobody(
-    tmp_path: Path, stub: RawServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("selftune.store.completions.save_completion", full)
-    with proxied(tmp_path / "home", stub.url, records=True) as proxy:
-        assert [said(proxy) for _ in range(3)] == ["upstream"] * 3
-        status = proxy.store.root / "run" / "recorder.json"
-        eventually(lambda: "No space" in status.read_text())
-        assert said(proxy) == "upstream"
-        assert stored(proxy.store) == []
+    with serving(script) as stub, proxied(tmp_path / "home", stub.url) as proxy:
+        proxy.switch("upstream", backs_up=True, timeout_seconds=0.2)
+        assert said(proxy) == "replacement"
 
 
 def test_a_replacement_that_was_trained_waits_for_its_switch(

@@ -4,7 +4,6 @@ Plain ASGI, inside the gate: what is passed on must cost next to nothing.
 """
 
 import logging
-import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +24,14 @@ from selftune.api.upstream.asked import (
 )
 from selftune.api.upstream.hearing import Hearing
 from selftune.api.upstream.here import Here
+from selftune.api.upstream.incoming import body_of, outgoing_of, rest_of
 from selftune.api.upstream.passing import ANSWERED_BY, Passing
 from selftune.api.upstream.shadowing import Shadows
 from selftune.api.upstream.within import Held, attempt, replayed
 from selftune.api.upstream.witness import Witness
-from selftune.core.errors import InvalidInput, NotFound
+from selftune.core.errors import NotFound
 from selftune.core.records import Identity
-from selftune.models.forward import Forwarder, Outgoing
+from selftune.models.forward import Forwarder
 from selftune.models.noted import Heard, Note
 from selftune.models.profiles import Profile
 from selftune.models.switches import TIMEOUT_SECONDS, Followed, Side, Switch
@@ -43,10 +43,6 @@ _THINGS = ("/v1/chat/completions/", "/v1/responses/")
 """What callers kept of their own by asking a model here: it may be kept upstream."""
 _MODELS = "/v1/models/"
 _UNKNOWN = frozenset((404,))
-_UPWARDS = re.compile(r"/\.\.?(?:/|$)")
-"""What would leave the account's own address."""
-_UNWRITABLE = re.compile(rb"[^!-~]")
-"""What would end a request's first line, or make it another."""
 
 
 class Upstream(NamedTuple):
@@ -66,6 +62,11 @@ class Plan(NamedTuple):
     second: Side | None = None
     """Who is asked where the first fails."""
     switch: Switch | None = None
+
+    @property
+    def patience(self) -> float:
+        """Seconds that who is asked first has to begin."""
+        return TIMEOUT_SECONDS if self.switch is None else self.switch.timeout_seconds
 
     def name(self, asked: Asked, side: Side) -> str:
         """Return what the model is called on a side."""
@@ -136,7 +137,7 @@ class Cutover:
     # questions to models
 
     async def _question(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body_of(receive)
+        body = await body_of(receive)
         asked = asked_of(body)
         if asked is None:  # the refusal of what cannot be read is ours
             await self._app(scope, replayed(body, receive), send)
@@ -205,12 +206,10 @@ class Cutover:
         scope, receive, send, body, asked, hearing = question
         name = plan.name(asked, side)
         if side == "upstream":
-            outgoing = _outgoing(scope, body, name, is_heard=hearing is not None)
+            outgoing = outgoing_of(scope, body, name, is_heard=hearing is not None)
             ends = receive, send
-            if may_fail:
-                return await self._passing.attempt(scope, ends, outgoing, hearing, may_fail=True)
-            await self._passing.answer(scope, ends, outgoing, hearing)
-            return None
+            patience = plan.patience if may_fail else None
+            return await self._passing.attempt(scope, ends, outgoing, hearing, patience=patience)
         if name != asked.model:
             body = renamed(body, name)
         told = _saying_who(send if hearing is None else hearing.listen(send))
@@ -218,8 +217,7 @@ class Cutover:
         if not may_fail:
             await self._app(dict(scope), again, told)
             return None
-        seconds = TIMEOUT_SECONDS if plan.switch is None else plan.switch.timeout_seconds
-        return await attempt(self._app, scope, again, told, seconds)
+        return await attempt(self._app, scope, again, told, plan.patience)
 
     def _note(self, question: _Question, heard: Heard) -> Note:
         return Note(
@@ -259,42 +257,21 @@ class Cutover:
             raise ClientDisconnect
         body: bytes | AsyncIterator[bytes] = first.get("body", b"")
         if first.get("more_body", False):
-            body = _rest_of(first, receive)
-        await self._passing.answer(scope, (receive, send), _outgoing(scope, body), None)
+            body = rest_of(first, receive)
+        await self._passing.answer(scope, (receive, send), outgoing_of(scope, body), None)
 
     async def _look_for(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer of what is kept here, else pass on."""
-        body = await _body_of(receive)
+        body = await body_of(receive)
         held = Held(send, _UNKNOWN)
         await self._app(dict(scope), replayed(body, receive), held.send)
         if held.refusal is not None:
-            await self._passing.answer(scope, (receive, send), _outgoing(scope, body), None)
+            await self._passing.answer(scope, (receive, send), outgoing_of(scope, body), None)
 
 
 def _is_kept(path: str, asked: Asked) -> bool:
     """Return whether this server keeps what it answers anyway: responses, unless told not to."""
     return asked.store is not False if path == "/v1/responses" else bool(asked.store)
-
-
-def _outgoing(
-    scope: Scope,
-    body: bytes | AsyncIterator[bytes],
-    model: str | None = None,
-    *,
-    is_heard: bool = False,
-) -> Outgoing:
-    raw = scope.get("raw_path") or scope["path"].encode()
-    path = raw.removeprefix(b"/v1")
-    path = path if path.startswith(b"/") else b"/" + path
-    if path == raw or _UPWARDS.search(scope["path"]):
-        raise NotFound(f"Invalid URL ({scope['method']} {scope['path']})")
-    if _UNWRITABLE.search(path) or _UNWRITABLE.search(scope["query_string"]):
-        raise InvalidInput("The address has characters that must be written as %XX.")
-    headers = list(scope["headers"])
-    if is_heard:  # what is compressed could not be told of
-        headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
-        headers.append((b"accept-encoding", b"identity"))
-    return Outgoing(scope["method"], path, scope["query_string"], headers, body, model)
 
 
 def _saying_who(send: Send) -> Send:
@@ -305,32 +282,3 @@ def _saying_who(send: Send) -> Send:
         await send(message)
 
     return told
-
-
-async def _body_of(receive: Receive) -> bytes:
-    """Return a whole body; the gate has limited it.
-
-    Raises:
-        ClientDisconnect: the caller has gone.
-
-    """
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnect
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def _rest_of(first: Message, receive: Receive) -> AsyncIterator[bytes]:
-    message = first
-    while True:
-        if piece := message.get("body", b""):
-            yield piece
-        if not message.get("more_body", False):
-            return
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientDisconnect

@@ -39,7 +39,7 @@ class Passing:
             ClientDisconnect: the caller has gone; upstream has been let go.
 
         """
-        failed = await self.attempt(scope, ends, outgoing, hearing, may_fail=False)
+        failed = await self.attempt(scope, ends, outgoing, hearing, patience=None)
         assert failed is None
 
     async def attempt(
@@ -49,9 +49,12 @@ class Passing:
         outgoing: Outgoing,
         hearing: Hearing | None,
         *,
-        may_fail: bool,
+        patience: float | None,
     ) -> str | None:
-        """Answer with what upstream says; where it `may_fail`, return why nothing was answered."""
+        """Answer with what upstream says; return why nothing was answered.
+
+        It has some seconds to begin. Without `patience` nobody else is asked: raises as `answer`.
+        """
         receive, send = ends
         async with _Caller(receive) as caller:
             if isinstance(outgoing.body, bytes):
@@ -59,15 +62,18 @@ class Passing:
             else:
                 outgoing = outgoing._replace(body=caller.then_watch(outgoing.body))
             try:
-                answer = await self._forwarder.send(outgoing)
+                async with asyncio.timeout(patience):
+                    answer = await self._forwarder.send(outgoing)
+            except TimeoutError:
+                return f"it says nothing for {patience:g} seconds"
             except NoAnswer as error:
                 _log.warning("%s: %s", self._forwarder.profile.name, error)
-                if may_fail:
+                if patience is not None:
                     return str(error)
                 raise _silent(error) from error
             try:
                 status = answer.head.result().status
-                if may_fail and (status >= 500 or status in _TO_BACK_UP):
+                if patience is not None and (status >= 500 or status in _TO_BACK_UP):
                     return f"it says {status}"
                 if status == 401:
                     raise self._refused()
@@ -129,11 +135,11 @@ class _Caller:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        work, self._work = self._work, None  # what is over is not ended any more
         if self._watch is not None:
-            self._watch.remove_done_callback(self._end)
             self._watch.cancel()
-        if self._has_gone and kind is asyncio.CancelledError and self._work is not None:
-            self._work.uncancel()
+        if self._has_gone and kind is asyncio.CancelledError and work is not None:
+            work.uncancel()
             raise ClientDisconnect from error
 
     def watch(self) -> None:

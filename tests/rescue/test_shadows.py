@@ -1,0 +1,139 @@
+"""What passes is recorded where that was said, and the replacement is asked beside."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.models.sockets import RawServer, answer, serving
+from tests.rescue.proxied import (
+    BODY,
+    MODEL,
+    Proxied,
+    eventually,
+    proxied,
+    said,
+    tuned,
+)
+from tests.rescue.stand_in import StandIn
+from tests.wire.model_stub import name_models, playing
+
+from selftune.rescue.cutover import shadows
+from selftune.store.accounts import default_identity
+from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
+from selftune.store.store import Store
+
+
+def stored(store: Store) -> list[StoredCompletion]:
+    project = default_identity(store).project_id
+    return list(list_completions(store, project, CompletionQuery(limit=100)).data)
+
+
+def test_what_passes_is_recorded_without_secrets(tmp_path: Path) -> None:
+    def script(connection: socket.socket, number: int) -> bool:
+        text = BODY.replace(b"from upstream", b"Write to jane.roe@corp-mail.net")
+        connection.sendall(answer(text, "200 OK", "Content-Type: application/json"))
+        return True
+
+    key = "sk-proj-" + "aB3dE5fG7h" * 4
+    with serving(script) as stub, proxied(tmp_path / "home", stub.url, records=True) as proxy:
+        said(proxy, f"My key is {key}, mail john.doe@corp-mail.net and mia@corp-mail.net", seed=7)
+        eventually(lambda: bool(stored(proxy.store)))
+        [kept] = stored(proxy.store)
+    text = kept.model_dump_json()
+    assert key not in text
+    assert "corp-mail.net" not in text
+    assert kept.model == MODEL
+    assert kept.metadata == {"answered_by": "upstream"}
+    assert kept.options["seed"] == 7
+    assert kept.output_text == "Write to [e-mail address]"
+    assert kept.usage is not None
+    assert kept.usage.prompt_tokens == 7
+
+
+def test_nothing_is_recorded_unless_it_was_said(proxy: Proxied) -> None:
+    said(proxy)
+    proxy.switch("shadow=100")
+    said(proxy)
+    eventually(lambda: bool(shadows(proxy.store)))
+    assert stored(proxy.store) == []
+    assert "hello" not in (proxy.store.root / "rescue" / "shadow.jsonl").read_text()
+
+
+def test_a_stream_is_recorded_as_the_answer_that_it_was(account: StandIn, tmp_path: Path) -> None:
+    model = tuned(account)
+    with (
+        proxied(
+            tmp_path / "home", account.base_url, records=True, upstream_key=account.key
+        ) as proxy,
+        proxy.client() as client,
+    ):
+        with client.chat.completions.stream(
+            model=model, messages=[{"role": "user", "content": "Where is my order?"}]
+        ) as stream:
+            told = stream.get_final_completion().choices[0].message.content
+        streamed = client.responses.create(model=model, input="Hi", stream=True)
+        [over] = [each for each in streamed if each.type == "response.completed"]
+        eventually(lambda: len(stored(proxy.store)) == 2)
+        chat_, response = stored(proxy.store)
+    assert chat_.output_text == told
+    assert (response.kind, response.output_text) == ("response", over.response.output_text)
+
+
+def test_a_shadow_is_asked_after_the_answer_and_compared(tmp_path: Path, stub: RawServer) -> None:
+    def rule(body: dict[str, Any]) -> str | int:
+        told: dict[str, str | int] = {"bad": 500, "same": "from upstream"}
+        return told.get(body["messages"][-1]["content"], "from downstream")
+
+    with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
+        name_models(proxy.store.root, model, "ours")
+        proxy.switch("shadow=100", replacement="ours")
+        for number, text in enumerate(("same", "other", "bad", "more"), start=1):
+            assert said(proxy, text) == "upstream"
+            eventually(lambda: sum(each.asked for each in shadows(proxy.store)) == number)  # noqa: B023
+        assert model.asked == {"same": 1, "other": 1, "bad": 1, "more": 1}
+        assert "store" not in model.bodies[0]
+        [found] = shadows(proxy.store, MODEL)
+    assert (found.model, found.replacement, found.asked) == (MODEL, "ours", 4)
+    assert found.failed.value == 0.25
+    assert found.same is not None
+    assert found.same.value == pytest.approx(1 / 3)
+    assert found.same.low < 1 / 3 < found.same.high
+    assert found.similarity is not None
+    assert 0.5 < found.similarity.value < 1
+    assert found.slower_seconds is not None
+
+
+def test_a_replacement_that_hangs_keeps_nobody_waiting(tmp_path: Path, stub: RawServer) -> None:
+    over = threading.Event()
+
+    def rule(body: dict[str, Any]) -> str:
+        over.wait(60)
+        return "late"
+
+    with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
+        name_models(proxy.store.root, model, "ours")
+        proxy.switch("shadow=100", replacement="ours")
+        for number in range(20):
+            assert said(proxy, f"question {number}") == "upstream"
+        status = proxy.store.root / "run" / "recorder.json"
+        eventually(lambda: json.loads(status.read_text())["left_out"] == 12)
+        eventually(lambda: len(model.bodies) == 8)
+        over.set()
+
+
+def test_a_recorder_that_cannot_write_stops_nobody(
+    tmp_path: Path, stub: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("selftune.store.completions.save_completion", full)
+    with proxied(tmp_path / "home", stub.url, records=True) as proxy:
+        assert [said(proxy) for _ in range(3)] == ["upstream"] * 3
+        status = proxy.store.root / "run" / "recorder.json"
+        eventually(lambda: "No space" in status.read_text())
+        assert said(proxy) == "upstream"
+        assert stored(proxy.store) == []
