@@ -3,7 +3,7 @@
 from starlette.applications import Starlette
 
 from selftune.api.app import create_app
-from selftune.api.archive.shelf import Archive
+from selftune.api.archive.archive import Archive
 from selftune.api.upstream.cutover import Upstream
 from selftune.core.records import Identity
 from selftune.serve.address import socket_path

@@ -43,7 +43,7 @@ class Mixed:
         for number in range(16):
             self.now += draws.choice((0, 0, 1, 5))
             if draws.random() < 0.5:
-                claimed = self.now - (3 if number % 5 == 4 else 0)  # clocks of others go wrong
+                claimed = self.now - (30 if number % 5 == 4 else 0)  # clocks of others go wrong
                 self.archived.append(
                     entry(kind, f"old-{number}", created_at=claimed, created=claimed)
                 )

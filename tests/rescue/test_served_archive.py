@@ -1,17 +1,21 @@
 """An archived account is answered under its old ids, beside what is made on this server."""
 
 import asyncio
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 from tests.rescue.archives import bring
 from tests.rescue.beside import ROW, START, Served, all_of, entry, error_of, made_archive, play
 from tests.rescue.stand_in import SMALL, Account, StandIn, stand_in
 
+from selftune.core.settings import child_environment, load_settings
 from selftune.jobs.queue import claim, get_job
 from selftune.models.own_catalog import set_replacement
 from selftune.rescue.archive.format import Entry, Kind
@@ -351,3 +355,54 @@ def test_a_page_reads_no_more_objects_than_it_shows(kept: Kept, tmp_path: Path) 
 
     archive = Archive.open(kept.folder)
     play(scene, Counted(archive.folder, archive.manifest), tmp_path)
+
+
+def test_damage_is_the_servers_trouble_and_names_no_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    made_archive(
+        folder,
+        entry("eval", "eval_1", metadata={"a": "one"}),
+        entry("eval", "eval_2", metadata={"a": "two"}),
+    )
+    lines = folder / "objects" / "eval.jsonl"
+    lines.write_bytes(lines.read_bytes().replace(b'"two"', b'"owt"'))
+
+    async def scene(here: Served) -> None:
+        assert (await here.client.evals.retrieve("eval_1")).metadata == {"a": "one"}
+        for asked in (here.client.evals.retrieve("eval_2"), here.client.evals.list()):
+            damaged = await error_of(asked)
+            assert (damaged.status_code, damaged.code) == (500, "archive_damaged")
+            assert "`selftune rescue verify`" in damaged.message
+            assert str(tmp_path) not in damaged.message
+
+    play(scene, Archive.open(folder), tmp_path / "home")
+
+
+def test_the_program_serves_an_archive_and_says_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    made_archive(folder, entry("file", "file-old", created_at=START, filename="a.jsonl"))
+    command = [sys.executable, "-u", "-m", "selftune", "serve", "--port", "0", "--no-worker"]
+    command += ["--no-auth", "--archive"]
+    environment = child_environment(load_settings(home=tmp_path / "home"))
+    refused = subprocess.run(
+        [*command, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "is no archive" in refused.stderr
+    with subprocess.Popen(
+        [*command, str(folder)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            while "archive of" not in said:
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            assert "https://api.example, read-only: 1 files" in said
+            address = re.search(r"OPENAI_BASE_URL=(\S+)", said)
+            assert address is not None
+            with OpenAI(base_url=address[1], api_key="none") as client:
+                assert [each.filename for each in client.files.list()] == ["a.jsonl"]
+        finally:
+            process.terminate()

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from selftune.api import errors
+from selftune.api.archive.archive import Archive
 from selftune.api.archive.front import Front
-from selftune.api.archive.shelf import Archive, Shelf
+from selftune.api.archive.shelf import Shelf
 from selftune.api.auth import Authenticator
 from selftune.api.batches import routes as batches
 from selftune.api.chat import routes as chat

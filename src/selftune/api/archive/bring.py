@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import select
 from starlette.requests import Request
 
-from selftune.api.archive.shelf import Entry, Shelf, missing, unreplaced
+from selftune.api.archive.archive import Entry
+from selftune.api.archive.shelf import Shelf, missing, unreplaced
 from selftune.api.context import Context, context, identity
 from selftune.api.evals.wire import criterion_of
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError

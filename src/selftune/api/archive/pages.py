@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
+from selftune.api.archive.archive import Object
 from selftune.api.archive.paths import Listing
-from selftune.api.archive.shelf import Object, Shelf, created_of
+from selftune.api.archive.shelf import Shelf, created_of
 from selftune.api.archive.written import written
 from selftune.api.context import context, identity, limit_of, run_in_threadpool
 from selftune.core.errors import InvalidInput, SelftuneError
@@ -61,14 +62,7 @@ def archived_page(request: Request, shelf: Shelf, listing: Listing, parent: str)
     limit = limit_of(request, listing.limit, listing.most)
     wanted = listing.filter(request)
     found = list(islice(shelf.walk(listing.kind, names, wanted), limit + 1))
-    has_more = len(found) > limit
-    if not has_more:
-        try:
-            shelf.require_whole(listing.kind, parent)
-        except SelftuneError:
-            if not found:
-                raise
-            has_more = True  # the next page says what is missing
+    has_more = _has_more(shelf, listing, parent, found, len(found) > limit)
     return _page(listing, found[:limit], has_more=has_more)
 
 
@@ -77,8 +71,7 @@ async def mixed_page(
 ) -> Response:
     """Return a page of what the archive and this server have.
 
-    Raises:
-        InvalidInput: there is nothing that the page could come after.
+    Raises: what `archived_page` does.
 
     """
     wanted = listing.filter(request)
@@ -99,6 +92,8 @@ async def mixed_page(
         )
         found = list(islice(_merged(archived, own.items, order), limit + 1))
         has_more = len(found) > limit or own.has_more
+        if parent is not None:
+            has_more = _has_more(shelf, listing, parent, found, has_more)
         return _page(listing, found[:limit], has_more=has_more)
 
     return await run_in_threadpool(put_together)
@@ -123,6 +118,26 @@ async def own_answer(app: ASGIApp, request: Request, after: str | None = None) -
 
     await app(scope, receive, send)
     return status, bytes(body)
+
+
+def _has_more(
+    shelf: Shelf, listing: Listing, parent: str, found: list[Object], has_more: bool
+) -> bool:
+    """Return whether something follows, be it only the news that the archive lacks the rest.
+
+    Raises:
+        NotFound, PermissionDenied: nothing was found, and the archive does not know that this is all.
+
+    """
+    if has_more:
+        return True
+    try:
+        shelf.require_whole(listing.kind, parent)
+    except SelftuneError:
+        if not found:
+            raise
+        return True  # the next page says what is missing
+    return False
 
 
 def _start(request: Request, shelf: Shelf, listing: Listing, parent: str | None) -> _Start:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
-from selftune.api.archive.shelf import Kind, Object
+from selftune.api.archive.archive import Kind, Object
 from selftune.api.evals.wire import ITEM_STATUS, STATUS
 from selftune.api.lists import DEFAULT_LIMIT, MOST_LISTED, order_of
 from selftune.api.metadata import wanted_metadata

@@ -7,27 +7,12 @@ and how that is laid out, is not known here.
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import NamedTuple
 
+from selftune.api.archive.archive import Archive, Entry, Kind, Object, Undamaged
 from selftune.core.errors import InvalidInput, NotFound, PermissionDenied, SelftuneError
 from selftune.core.records import Identity
 
-Kind = Literal[
-    "file",
-    "job",
-    "job_event",
-    "checkpoint",
-    "permission",
-    "model",
-    "eval",
-    "eval_run",
-    "output_item",
-    "batch",
-    "completion",
-    "completion_message",
-]
-Object = dict[str, Any]
 READ_ONLY = "archive_is_read_only"
 _CREATED = ("created_at", "created")
 _WORDS: dict[Kind, str] = {
@@ -53,57 +38,6 @@ _AGAIN = (
 )
 
 
-class Entry(Protocol):
-    """What an archive knows of one id."""
-
-    @property
-    def id(self) -> str:
-        """Its id at the source."""
-
-    @property
-    def parent(self) -> str | None:
-        """Id of what it belongs to."""
-
-    @property
-    def state(self) -> str:
-        """`kept`, or why something of it is missing: `deleted`, `forbidden` or `failed`."""
-
-    @property
-    def reason(self) -> str | None:
-        """In the source's words."""
-
-    @property
-    def fetched_at(self) -> int:
-        """When the source was asked, in Unix seconds."""
-
-    @property
-    def object(self) -> Any:
-        """As the source answered it; None if it answered nothing."""
-
-    @property
-    def blob(self) -> str | None:
-        """SHA-256 of a file's content."""
-
-
-class Archive(Protocol):
-    """An archive that is open for reading; threads may share it."""
-
-    def get(self, kind: Kind, name: str) -> Entry | None:
-        """Return what is known of an id."""
-
-    def ids(self, kind: Kind, parent: str | None = None) -> tuple[str, ...]:
-        """Return the ids of a kind, oldest first; of one parent, or of all."""
-
-    def list(self, kind: Kind, parent: str | None = None) -> Iterable[Entry]:
-        """Return the entries of a kind, oldest first."""
-
-    def noted(self, kind: Kind, parent: str | None = None) -> Entry | None:
-        """Return how the reading of a list ended; None if it never did."""
-
-    def blob(self, sha256: str) -> Path:
-        """Return where a content is."""
-
-
 class Timeline(NamedTuple):
     """The objects of a list, oldest first, and when each was made."""
 
@@ -117,7 +51,7 @@ class Shelf:
     """An archive, and the project that may read it: its keys see what is theirs."""
 
     def __init__(self, archive: Archive, project_id: str) -> None:
-        self.archive, self._project_id = archive, project_id
+        self.archive, self._project_id = Undamaged(archive), project_id
         self._timelines: dict[tuple[Kind, str | None], Timeline] = {}
 
     def is_open_to(self, caller: Identity | None) -> bool:
