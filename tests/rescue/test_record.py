@@ -244,6 +244,20 @@ def test_what_passed_through_this_server_can_be_asked(account: StandIn) -> None:
     assert prompts_of_home(home, caller, "another").prompts == ()
 
 
+def test_a_model_that_is_gone_does_not_keep_the_others_from_being_recorded(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "prompts.jsonl", label_rows(questions()[1][:3]))
+
+    def rule(body: dict[str, Any]) -> str | int:
+        return 404 if "gone" in body["model"] else topic_of(body)
+
+    with playing(rule) as stub:
+        words = ("ft:gpt-4o:acme:gone[/]:a", MODEL, "--prompts", str(rows), "--temperature", "1")
+        done = command(tmp_path / "home", *words, "--json", url=stub.url)
+    assert done.exit_code == 3
+    assert [each["model"] for each in json.loads(done.stdout)] == [MODEL]
+    assert "gone[/]:a is not recorded" in done.stderr
+
+
 def test_a_folder_of_another_tool_is_refused_in_words(tmp_path: Path) -> None:
     done = command(
         tmp_path / "home", MODEL, "--prompts", str(tmp_path), url="http://127.0.0.1:9/v1"

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from selftune.cli.console import STOPPED, err, open_home, out, show_json
 from selftune.cli.grouping import grouped
-from selftune.core.errors import BudgetSpent, InvalidInput, SelftuneError
+from selftune.core.errors import (
+    BudgetSpent,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+    SelftuneError,
+)
 
 if TYPE_CHECKING:
     from selftune.evaluate.evalfile import Limits
@@ -128,35 +135,48 @@ def record(
     profile = find_profile(settings.root, how.profile)
     home = RecordingHome(settings, Purse(how.budget_requests))
     chosen = _chosen(asking, models or ())
-    told, spent = [], 0.0
-    try:
-        with _shown() as watch:
-            for model, found_prompts in chosen.items():
-                prompts, shape = _one_format(model, found_prompts)
-                wanted = Wanted(
-                    profile=profile,
-                    temperature=_temperature(how, model, prompts),
-                    repeats=how.repeats,
-                    max_tokens=how.max_tokens,
-                    logprobs=how.logprobs,
-                    response_format=shape,
-                    limit=asking.limit,
-                )
+    told: list[dict[str, object]] = []
+    spent = 0.0
+    with _stopping(), _shown() as watch:
+        for model, found_prompts in chosen.items():
+            prompts, shape = _one_format(model, found_prompts)
+            wanted = Wanted(
+                profile=profile,
+                temperature=_temperature(how, model, prompts),
+                repeats=how.repeats,
+                max_tokens=how.max_tokens,
+                logprobs=how.logprobs,
+                response_format=shape,
+                limit=asking.limit,
+            )
+            try:
                 found, cost = keep(home, model, prompts, wanted, how.limits(spent), watch)
-                spent += cost or 0.0
-                told.append(_told(found))
-    except (SelftuneError, KeyboardInterrupt) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        words = getattr(error, "message", "the same command goes on from here")
-        err.print("[yellow]stopped:[/]", words, markup=True, soft_wrap=True)
-        raise typer.Exit(
-            STOPPED if isinstance(error, KeyboardInterrupt) else STOPPED_EARLY
-        ) from None
+            except (NotFound, PermissionDenied) as error:  # the others may well answer
+                _warn(f"{model} is not recorded: {error.message}")
+                continue
+            spent += cost or 0.0
+            told.append(_told(found))
     if json:
         show_json(told)
     else:
         _show(told)
+    if len(told) < len(chosen):
+        raise typer.Exit(STOPPED_EARLY)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Leave with a status of its own where a recording does not come to its end."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except SelftuneError as error:
+        err.print(f"[yellow]stopped:[/] {escape(error.message)}", soft_wrap=True)
+        raise typer.Exit(STOPPED_EARLY) from None
+    except KeyboardInterrupt:
+        err.print("[yellow]stopped:[/] the same command goes on from here", soft_wrap=True)
+        raise typer.Exit(STOPPED) from None
 
 
 def _chosen(asking: PromptOptions, models: Sequence[str]) -> "dict[str, tuple[Prompt, ...]]":
@@ -243,7 +263,7 @@ def _temperature(how: HowOptions, model: str, prompts: "tuple[Prompt, ...]") -> 
 
 
 def _warn(words: str) -> None:
-    err.print("[yellow]note:[/]", words, soft_wrap=True)
+    err.print(f"[yellow]note:[/] {escape(words)}", soft_wrap=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from selftune.evaluate.items import Item
 from selftune.evaluate.results import Result
 from selftune.evaluate.scorer import Graded
 from selftune.evaluate.similarity import cosine
-from selftune.evaluate.statistics import Interval, bootstrap_mean, has_spread
+from selftune.evaluate.statistics import Interval, bootstrap_mean
 from selftune.evaluate.units import SEED, Units
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
@@ -153,10 +153,7 @@ def _interval(values: Sequence[float]) -> Interval:
 
 
 def _difference(gaps: "np.ndarray") -> Interval:
-    if not has_spread(gaps):
-        gap = float(gaps.mean())
-        return Interval(value=gap, low=gap, high=gap, n=len(gaps))
-    return bootstrap_mean(gaps, np.random.default_rng(SEED))
+    return bootstrap_mean(gaps, np.random.default_rng(SEED), bounds=(-1.0, 1.0))
 
 
 def _mean(values: Sequence[float]) -> float:
