@@ -132,6 +132,13 @@ def test_where_prompting_is_as_good_tuning_is_advised_against(world: World) -> N
     assert "prompting is as good" in found.conclusion.words
 
 
+def test_prompting_may_be_as_good_where_the_replacement_is_not(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": without(share(0.9), 0.2), "base": share(0.9)})
+    world.recorded(200)
+    found = world.proof()
+    assert (found.conclusion.outcome, found.conclusion.status) == ("do not tune", 1)
+
+
 def test_tuning_that_adds_more_than_the_margin_is_worth_it(world: World) -> None:
     world.models.update({OLD: share(0.8), "new": lambda number, dice: True, "base": share(0.8)})
     world.recorded(400)
