@@ -136,8 +136,9 @@ class _Caller:
         trace: TracebackType | None,
     ) -> None:
         work, self._work = self._work, None  # what is over is not ended any more
-        if self._watch is not None:
-            self._watch.cancel()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
         if self._has_gone and kind is asyncio.CancelledError and work is not None:
             work.uncancel()
             raise ClientDisconnect from error
