@@ -27,7 +27,7 @@ from benchmarks.machine import machine
 
 RESULT = Path(__file__).parent / "results" / "proxy.json"
 ROOT = Path(__file__).parent.parent
-CLIENTS, ROUNDS, SECONDS, WARM_SECONDS = 200, 5, 6.0, 2.0
+CLIENTS, ROUNDS, SECONDS, WARM_SECONDS = 200, 3, 5.0, 2.0
 LATENCY = 0.1
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:orders:AbC"
 GOALS = {"added_p50_ms": 3.0, "added_p99_ms": 10.0}
