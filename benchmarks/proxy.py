@@ -133,14 +133,21 @@ def proxy(upstream: int, *options: str) -> Iterator[tuple[int, int, str]]:
     with tempfile.TemporaryDirectory() as folder:
         profile = f'[profile.stub]\nbase_url = "http://127.0.0.1:{upstream}/v1"\n'
         (Path(folder) / "profiles.toml").write_text(profile, encoding="utf-8")
-        environment = {
-            **os.environ,
-            "SELFTUNE_HOME": folder,
-            "SELFTUNE_REQUESTS_PER_MINUTE": "10000000",
-        }
-        command = [sys.executable, "-u", "-m", "selftune", "serve", "--port", "0", "--no-worker"]
+        variables = (f"SELFTUNE_HOME={folder}", "SELFTUNE_REQUESTS_PER_MINUTE=10000000")
+        command = [
+            "env",
+            *variables,
+            sys.executable,
+            "-u",
+            "-m",
+            "selftune",
+            "serve",
+            "--port",
+            "0",
+            "--no-worker",
+        ]
         command += ["--upstream", "stub", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         text = ""
         while "upstream:" not in text:
