@@ -1,6 +1,7 @@
 """Plans: learning curves and searches, with the fake engine, which learns its rows by heart."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -351,8 +352,11 @@ def test_a_command_without_its_numbers_is_refused_in_words(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_embedded_model_learns_prices_from_more_rows(store: Store) -> None:
-    example = Path(__file__).parents[2] / "examples" / "prices" / "run.toml"
+def test_the_embedded_model_learns_prices_from_more_rows(store: Store, tmp_path: Path) -> None:
+    folder = shutil.copytree(Path(__file__).parents[2] / "examples" / "prices", tmp_path / "prices")
+    example = folder / "run.toml"  # with fewer rows than it has: 60 are asked after each training
+    text = example.read_text("utf-8")
+    example.write_text(text.replace("test_fraction", "limit = 300\ntest_fraction"), "utf-8")
     options = planning.CurveOptions(
         sizes=(20, 60, 180), seeds=1, metric="error", target=10.0, priced_as="gpt-4o-mini"
     )
