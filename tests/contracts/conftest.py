@@ -21,33 +21,33 @@ from tests.contracts.ways import (
 from selftune.core.settings import read_variable
 
 VARIABLE = "SELFTUNE_TEST_VLLM"
+"""Names a Python that has vLLM: the contract is then tried on the real server too."""
+PYTHON = read_variable(VARIABLE)
+REAL = ["vllm"] if PYTHON else []
 
 
 @pytest.fixture(scope="session")
 def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Give the address of a real vLLM, and a folder of adapters."""
-    python = read_variable(VARIABLE)
-    if not python:
-        pytest.skip(f"{VARIABLE} names no Python with vLLM")
+    assert PYTHON
     folder = tmp_path_factory.mktemp("vllm")
-    with vllm(python, folder) as address:
+    with vllm(PYTHON, folder) as address:
         yield address, folder
 
 
 @pytest.fixture(scope="session")
 def served_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenModels]:
-    pytest.importorskip("transformers")
     with open_models(tmp_path_factory.mktemp("home")) as served:
         yield served
 
 
-@pytest.fixture(params=["fake", "stand-in", "open", "vllm"])
+@pytest.fixture(params=["fake", "stand-in", "open", *REAL])
 def serve(request: pytest.FixtureRequest, open_sqlite: OpenStore) -> Serve:
     """Return what plays a scene against one way of serving."""
     return _way(request, open_sqlite)
 
 
-@pytest.fixture(params=["open", "vllm"])
+@pytest.fixture(params=["open", *REAL])
 def draw(request: pytest.FixtureRequest, open_sqlite: OpenStore) -> Serve:
     """Return the same for those whose answers are drawn from a model."""
     return _way(request, open_sqlite)

@@ -17,7 +17,7 @@ from selftune.serve.batches.asking import AT_ONCE
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.slow]
 
-REQUESTS = 1500
+REQUESTS = 800
 URL: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 
 
@@ -75,7 +75,7 @@ def test_a_killed_process_repeats_no_finished_request(
     batch_id = start(service)
     log = service.home / "runs" / batch_id / "output.jsonl"
     before: dict[str, int] = {}
-    for least in (200, 700):
+    for least in (150, 400):
         poll(service, batch_id, least)
         kept = [
             line for line in log.read_text("utf-8").splitlines(keepends=True) if line[-1] == "\n"

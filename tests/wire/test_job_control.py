@@ -89,7 +89,7 @@ def test_a_snapshot_of_a_paused_job_answers(client: OpenAI, job: FineTuningJob) 
 def test_a_job_paused_in_its_first_epoch_has_a_snapshot_and_loses_no_step(
     client: OpenAI, model: str
 ) -> None:
-    file = client.files.create(file=("train.jsonl", rows(300)), purpose="fine-tune")
+    file = client.files.create(file=("train.jsonl", rows(80)), purpose="fine-tune")
     job = client.fine_tuning.jobs.create(
         model=model, training_file=file.id, hyperparameters={"n_epochs": 1, "batch_size": 2}
     )
@@ -101,7 +101,7 @@ def test_a_job_paused_in_its_first_epoch_has_a_snapshot_and_loses_no_step(
     client.fine_tuning.jobs.resume(job.id)
     done = ended(client, job)
     assert done.status == "succeeded"
-    assert steps(client, job) == [f"Step {n}" for n in range(1, 151)]
+    assert steps(client, job) == [f"Step {n}" for n in range(1, 41)]
     assert checkpoint_names(client, job) == [done.fine_tuned_model, name]
     assert ask(client, name, "question number 4").startswith("label ")
 
