@@ -11,9 +11,12 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo serve test check check-fast static format clients docs bench clean
 
+# The run file of the demo: `make demo RUN=examples/persona/run.toml` takes another.
+RUN ?= examples/intents/run.toml
+
 ## make demo: train, prove and chat on this machine; no key, no GPU, no download but packages
 demo: $(VENV)/.runtime
-	$(BIN)/selftune run examples/intents/run.toml
+	$(BIN)/selftune run $(RUN)
 
 ## make serve: the API on http://127.0.0.1:8000/v1
 serve: $(VENV)/.runtime

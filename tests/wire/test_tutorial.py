@@ -1,13 +1,17 @@
 """The tutorial, block after block, as a reader would run it."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.wire.conftest import Server
 from tests.wire.test_docs import BLOCK, ROOT
+from tests.wire.test_examples import keep_what_is_asked
 
 from selftune.core.settings import child_environment, load_settings
 
@@ -19,15 +23,29 @@ def blocks(language: str) -> list[str]:
     return [code for found, code in BLOCKS if found == language]
 
 
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tutorial") / "home"
 
 
 @pytest.fixture(scope="module")
-def demo(home: Path) -> str:
-    """Run the shell blocks in an environment that is made already; return what they printed."""
+def demo(home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Run the shell blocks in an environment that is made already; return what they printed.
+
+    The demo trains on a quarter of its rows here; CI runs it as it is too.
+    """
+    intents = tmp_path_factory.mktemp("examples") / "intents"
+    shutil.copytree(ROOT / "examples" / "intents", intents)
+    keep_what_is_asked(intents)
+    kept = {row["messages"][-1]["content"] for row in rows_of(intents / "train.jsonl")}
+    tests = [row for row in rows_of(intents / "test.jsonl") if row["item"]["correct_label"] in kept]
+    (intents / "test.jsonl").write_text("\n".join(map(json.dumps, tests)), encoding="utf-8")
     made = ["-o", ".venv/.runtime", f"BIN={Path(sys.executable).parent}"]
+    made.append(f"RUN={intents / 'run.toml'}")
     printed = ""
     for line in "".join(blocks("sh")).splitlines():
         program, *arguments = line.split()
