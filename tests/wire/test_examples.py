@@ -38,6 +38,7 @@ def keep_what_is_asked(intents: Path) -> None:
     labels = {json.loads(line)["item"]["correct_label"] for line in asked}
     rows = (intents / "train.jsonl").read_text(encoding="utf-8").splitlines()
     kept = [row for row in rows if json.loads(row)["messages"][-1]["content"] in labels]
+    kept = [row for number, row in enumerate(kept) if number % 5 < 3]  # enough to learn them by
     (intents / "train.jsonl").write_text("\n".join(kept), encoding="utf-8")
 
 
@@ -61,8 +62,13 @@ def test_the_first_finetune_needs_two_variables_and_the_official_client(
 
 
 def test_a_run_from_python_prints_where_its_report_is(tmp_path: Path) -> None:
+    examples, name = tmp_path / "examples", "02_run_from_python.py"
+    shutil.copytree(EXAMPLES / "persona", examples / "persona")
+    shutil.copy(EXAMPLES / name, examples)
+    file = examples / "persona" / "train.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8"))[::2]), encoding="utf-8")
     environment = child_environment(load_settings(home=tmp_path / "home"))
-    printed = run("02_run_from_python.py", environment, tmp_path)
+    printed = run(name, environment, tmp_path, examples)
     assert "The job has successfully completed" in [line.strip() for line in printed]
     assert any("'tuned' is better than 'base'" in line for line in printed)
     report = Path(printed[-1].removeprefix("report: "))
