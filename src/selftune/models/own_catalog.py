@@ -1,9 +1,6 @@
 """Change a home folder's `catalog.toml`: whole or not at all, and only to what is valid."""
 
-import contextlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +9,7 @@ import tomli_w
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.models.bases import is_repository
 from selftune.models.catalog import FILE, KINDS, Base, Catalog, Tables, merged, own_tables
+from selftune.store.whole_files import write_whole
 
 _CONTEXT = 4096
 """Of a base whose configuration is not here yet to tell."""
@@ -138,17 +136,7 @@ def _write(path: Path, tables: Tables) -> None:
         for kind, entries in tables.items()
         if entries
     }
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{FILE}.{secrets.token_hex(4)}")
-    try:
-        with partial.open("wb") as handle:
-            tomli_w.dump(document, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    write_whole(path, tomli_w.dumps(document).encode())
 
 
 def _written(entry: dict[str, Any]) -> dict[str, Any]:

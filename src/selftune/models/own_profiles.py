@@ -1,8 +1,5 @@
 """Change a home folder's `profiles.toml`: whole or not at all, and only to what is valid."""
 
-import contextlib
-import os
-import secrets
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from pydantic import ValidationError
 
 from selftune.core.errors import InvalidInput
 from selftune.models.profiles import FILE, Profile, Profiles, load_profiles
+from selftune.store.whole_files import write_whole
 
 
 def add_profile(home: Path, name: str, entry: dict[str, Any]) -> Profile:
@@ -35,19 +33,5 @@ def add_profile(home: Path, name: str, entry: dict[str, Any]) -> Profile:
         first = problem.errors()[0]
         key = str(first["loc"][-1]) if first["loc"] else ""
         raise InvalidInput(f"{key}: {first['msg']}.", param=key or None) from None
-    _write(path, document)
+    write_whole(path, tomli_w.dumps(document).encode())
     return found
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{FILE}.{secrets.token_hex(4)}")
-    try:
-        with partial.open("wb") as handle:
-            tomli_w.dump(document, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

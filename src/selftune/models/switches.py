@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
+from selftune.store.whole_files import write_whole
 
 FILE = "switches.json"
 TIMEOUT_SECONDS = 30.0
@@ -141,13 +141,8 @@ def add_switch(home: Path, switch: Switch) -> Switch | None:
         found = load_switches(home)
         before = found.current().get(switch.model)
         told = Switches(switches=(*found.switches, switch)).model_dump(mode="json")
-        path = home / FILE
-        fresh = path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as handle:
-            json.dump(told, handle, indent=1, ensure_ascii=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        fresh.replace(path)
+        text = json.dumps(told, indent=1, ensure_ascii=False)
+        write_whole(home / FILE, text.encode())
     return before
 
 

@@ -5,7 +5,6 @@ time has the folder.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 
 from selftune.core.errors import Conflict, InvalidInput, Unavailable
 from selftune.core.records import Record
+from selftune.store.whole_files import write_whole
 
 
 class Kept(Record):
@@ -50,13 +50,8 @@ class Book:
         return path
 
     def _write(self, path: Path, content: bytes) -> None:
-        partial = path.with_suffix(".partial")
         try:
-            with partial.open("wb") as handle:
-                handle.write(content)
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(path)
+            write_whole(path, content)
         except OSError as error:
             raise _unwritable(path, error) from error
 
