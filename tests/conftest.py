@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,6 +18,12 @@ from selftune.store.accounts import DEFAULT_PROJECT
 from selftune.store.store import Store, open_store
 
 OpenStore = Callable[..., Store]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be pressed in tests where the shell started this in the background, ignoring it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
