@@ -125,7 +125,7 @@ def test_a_change_that_would_break_the_file_leaves_it_as_it_was(tmp_path: Path) 
     with pytest.raises(InvalidInput, match="neither a folder"):
         add_base(tmp_path, {"id": "other", "source": str(tmp_path)})
     assert (tmp_path / FILE).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, f".{FILE}.lock"}
 
 
 def test_a_folder_that_lost_a_part_says_which(tmp_path: Path) -> None:

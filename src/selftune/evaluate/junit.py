@@ -18,6 +18,7 @@ from selftune.evaluate.items import Item
 from selftune.evaluate.results import STATES, Result
 from selftune.evaluate.rounds import RoundFolder
 from selftune.models.messages import content_text
+from selftune.store.whole_files import replacing
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MOST_LETTERS = 4000
@@ -36,15 +37,12 @@ def write_junit(folder: RoundFolder, path: Path) -> None:
     questions = read_questions(folder, found)
     arms = read_arms(folder, found, questions, None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(
-            f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name={_attr(found.eval)}>\n'
-        )
+    with replacing(path, durable=False) as file:
+        head = f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name={_attr(found.eval)}>\n'
+        file.write(head.encode())
         for arm in arms.values():
             _write_suite(file, arm, questions)
-        file.write("</testsuites>\n")
-    partial.replace(path)
+        file.write(b"</testsuites>\n")
 
 
 def safe(text: str) -> str:
@@ -52,7 +50,7 @@ def safe(text: str) -> str:
     return _FORBIDDEN.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def _write_suite(file: IO[str], arm: Arm, questions: Questions) -> None:
+def _write_suite(file: IO[bytes], arm: Arm, questions: Questions) -> None:
     rows = arm.rows
     states = np.bincount(rows.state, minlength=len(STATES)).tolist()
     count = dict(zip(STATES, states, strict=True))
@@ -65,10 +63,10 @@ def _write_suite(file: IO[str], arm: Arm, questions: Questions) -> None:
         "time": f"{float(np.nansum(rows.seconds)):.3f}",
     }
     told = " ".join(f'{name}="{value}"' for name, value in numbers.items())
-    file.write(f"<testsuite name={_attr(arm.name)} {told}>\n")
+    file.write(f"<testsuite name={_attr(arm.name)} {told}>\n".encode())
     for item, result in _cases(arm, questions):
-        file.write(_case(arm.name, item, result))
-    file.write("</testsuite>\n")
+        file.write(_case(arm.name, item, result).encode())
+    file.write(b"</testsuite>\n")
 
 
 def _cases(arm: Arm, questions: Questions) -> Iterator[tuple[Item, Result | None]]:

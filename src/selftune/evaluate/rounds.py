@@ -7,7 +7,6 @@ HOME/evals/NAME/rounds/ID/round.json   what was asked of whom, and how it ended
                           report.html, report.md, report.json
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from selftune.core.records import Record
 from selftune.evaluate.items import Item
 from selftune.evaluate.responses import is_in_use
 from selftune.models.prices import Rates
+from selftune.store.whole_files import write_whole
 
 _UNSAFE = re.compile(r"[^a-z0-9]+")
 _MOST_NAME = 60
@@ -142,12 +142,7 @@ class RoundFolder:
     def write(self, found: Round) -> None:
         """Keep the round; a reader sees the old one or the new one, whole."""
         self.path.mkdir(parents=True, exist_ok=True)
-        partial = self.record.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(found.model_dump_json(indent=1).encode())
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut leaves an empty file under the name
-        partial.replace(self.record)
+        write_whole(self.record, found.model_dump_json(indent=1).encode())
 
     def read_items(self) -> Iterator[Item]:
         """Yield the questions in their order."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from selftune.core.records import Record
 from selftune.evaluate.report import Report, to_html, to_json, to_markdown
+from selftune.store.whole_files import write_whole
 
 
 class ReportFiles(Record):
@@ -27,7 +28,5 @@ def write_report(report: Report, folder: Path) -> ReportFiles:
         (written.markdown, to_markdown(report)),
         (written.json_file, to_json(report)),
     ):
-        partial = path.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode(), durable=False)
     return written

@@ -9,7 +9,7 @@ import tomli_w
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.models.bases import is_repository
 from selftune.models.catalog import FILE, KINDS, Base, Catalog, Tables, merged, own_tables
-from selftune.store.whole_files import write_whole
+from selftune.store.whole_files import alone, write_whole
 
 _CONTEXT = 4096
 """Of a base whose configuration is not here yet to tell."""
@@ -111,13 +111,14 @@ def _change(
     root: Path, kind: Literal["base", "alias"] | str, name: str, entry: dict[str, Any] | None
 ) -> Catalog:
     path = root / FILE
-    tables = own_tables(path)
-    if entry is None:
-        del tables[kind][name]
-    else:
-        tables[kind][name] = tables[kind].get(name, {}) | entry
-    found = merged(path, _with_context(path, tables))
-    _write(path, tables)
+    with alone(path):
+        tables = own_tables(path)
+        if entry is None:
+            tables[kind].pop(name, None)
+        else:
+            tables[kind][name] = tables[kind].get(name, {}) | entry
+        found = merged(path, _with_context(path, tables))
+        _write(path, tables)
     return found
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from selftune.core.errors import InvalidInput
 from selftune.models.profiles import FILE, Profile, Profiles, load_profiles
-from selftune.store.whole_files import write_whole
+from selftune.store.whole_files import alone, write_whole
 
 
 def add_profile(home: Path, name: str, entry: dict[str, Any]) -> Profile:
@@ -17,8 +17,14 @@ def add_profile(home: Path, name: str, entry: dict[str, Any]) -> Profile:
 
     Raises:
         InvalidInput: a value breaks a rule, or the file was wrong before.
+        Unavailable: the file cannot be written.
 
     """
+    with alone(home / FILE):
+        return _add(home, name, entry)
+
+
+def _add(home: Path, name: str, entry: dict[str, Any]) -> Profile:
     load_profiles(home)
     path = home / FILE
     text = path.read_text(encoding="utf-8") if path.exists() else ""

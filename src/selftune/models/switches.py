@@ -4,12 +4,9 @@ The file is a list of all switches that were ever made; the last one of a model 
 counts. So it is its own history, and nothing can be switched without a trace.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
-from selftune.store.whole_files import write_whole
+from selftune.store.whole_files import alone, write_whole
 
 FILE = "switches.json"
 TIMEOUT_SECONDS = 30.0
@@ -137,7 +134,7 @@ def load_switches(home: Path) -> Switches:
 
 def add_switch(home: Path, switch: Switch) -> Switch | None:
     """Make a switch; return the one that counted before. The file is whole at every moment."""
-    with _alone(home):
+    with alone(home / FILE):
         found = load_switches(home)
         before = found.current().get(switch.model)
         told = Switches(switches=(*found.switches, switch)).model_dump(mode="json")
@@ -149,10 +146,3 @@ def add_switch(home: Path, switch: Switch) -> Switch | None:
 def _part_of(key: bytes) -> int:
     digest = hashlib.blake2b(key, digest_size=8, person=b"switch").digest()
     return int.from_bytes(digest) % _PARTS
-
-
-@contextlib.contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    with (home / f"{FILE}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

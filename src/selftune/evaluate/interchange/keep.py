@@ -19,6 +19,7 @@ from selftune.evaluate.interchange.gaps import Gap
 from selftune.evaluate.interchange.untrusted import QUESTIONS
 from selftune.evaluate.items import Item
 from selftune.evaluate.rounds import Round, RoundFolder, Totals, eval_folder, make_eval_folder
+from selftune.store.whole_files import write_whole
 
 _ID_DIGITS = 12
 
@@ -54,7 +55,7 @@ def keep(
         _check_free(folder, files, force)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files:
-            _write(folder / name, content)
+            write_whole(folder / name, content, durable=False)
         rounds = [_keep_round(one, each, home) for one in found for each in one.rounds]
     except OSError as error:
         where = error.filename or f"{folder} or {home}"
@@ -103,8 +104,8 @@ def _keep_round(whole: Found, found: FoundRound, home: Path) -> Path:
     folder = RoundFolder(make_eval_folder(home, whole.name) / "rounds" / f"{tool}-{digest}")
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.record.unlink(missing_ok=True)
-    _write(folder.items, _records(found.items))
-    _write(folder.results, _records(found.results))
+    write_whole(folder.items, _records(found.items), durable=False)
+    write_whole(folder.results, _records(found.results), durable=False)
     states = [result.state for result in found.results]
     folder.write(
         Round(
@@ -145,12 +146,6 @@ def _check_free(folder: Path, files: Sequence[tuple[str, bytes]], force: bool) -
                 f"There is another {str(path)!r} already: choose a folder with -o, a name with "
                 "--name, or --force to write over it."
             )
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _records(records: Iterable[Record]) -> bytes:

@@ -13,6 +13,7 @@ from selftune.evaluate.statistics import Interval
 from selftune.evaluate.write import ReportFiles
 from selftune.rescue.proof.alike import Alike
 from selftune.rescue.proof.run import Proof
+from selftune.store.whole_files import write_whole
 
 _COLORS = {"switch": "better", "do not tune": "equivalent", "keep": "worse"}
 COLUMNS = (
@@ -74,9 +75,7 @@ def write_proof(proof: Proof, folder: RoundFolder) -> ReportFiles:
         (written.markdown, proof_markdown(proof)),
         (written.json_file, proof.model_dump_json(indent=1)),
     ):
-        partial = path.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode(), durable=False)
     return written
 
 
