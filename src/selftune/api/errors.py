@@ -1,4 +1,4 @@
-"""Error class -> HTTP status and OpenAI's envelope, in one table."""
+"""Errors -> HTTP status and OpenAI's envelope; each class of error knows its status."""
 
 import logging
 from http import HTTPStatus
@@ -10,29 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from selftune.core.errors import (
-    AuthenticationFailed,
-    Conflict,
-    InvalidInput,
-    LimitExceeded,
-    NotFound,
-    PermissionDenied,
-    SelftuneError,
-    TooLarge,
-    Unavailable,
-)
+from selftune.core.errors import SelftuneError
 
-STATUS: dict[type[SelftuneError], tuple[int, str]] = {
-    InvalidInput: (400, "invalid_request_error"),
-    TooLarge: (413, "invalid_request_error"),
-    AuthenticationFailed: (401, "invalid_request_error"),
-    PermissionDenied: (403, "invalid_request_error"),
-    NotFound: (404, "invalid_request_error"),
-    Conflict: (409, "invalid_request_error"),
-    LimitExceeded: (429, "requests"),
-    Unavailable: (503, "server_error"),
-    SelftuneError: (500, "server_error"),
-}
 RETRY_SECONDS = 1
 _log = logging.getLogger("selftune.api")
 
@@ -46,14 +25,16 @@ def envelope(
 
 def error_response(error: SelftuneError) -> Response:
     """Return the answer for an error that was raised on purpose."""
-    status, _ = _status(error)
-    headers = {"retry-after": str(RETRY_SECONDS)} if status in (429, 503) else {}
-    return _json(error_body(error), status, headers)
+    headers = {"retry-after": str(RETRY_SECONDS)} if error.status in (429, 503) else {}
+    return _json(error_body(error), error.status, headers)
 
 
 def error_body(error: SelftuneError) -> dict[str, Any]:
     """Return the body for an error that was raised on purpose."""
-    return envelope(error.message, _status(error)[1], param=error.param, code=error.code)
+    kind = "requests" if error.status == 429 else "invalid_request_error"
+    if error.status >= 500:
+        kind = "server_error"
+    return envelope(error.message, kind, param=error.param, code=error.code)
 
 
 def crash_response() -> Response:
@@ -90,10 +71,6 @@ def install(app: Starlette) -> None:
 def log_crash() -> None:
     """Write the current exception to the log."""
     _log.exception("a request failed")
-
-
-def _status(error: SelftuneError) -> tuple[int, str]:
-    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
 def _json(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:

@@ -20,14 +20,17 @@ SelftuneError
     └── LeaseLost           another worker owns the job now
 
 To add one: it needs a handler that does something no other error gets. The message names the
-thing in `{x!r}`, the rule, and the remedy; `code` and `param` are OpenAI's words.
+thing in `{x!r}`, the rule, and the remedy; `code`, `param` and `status` are OpenAI's words.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class SelftuneError(Exception):
     """Base class: catching it catches everything that selftune raises on purpose."""
+
+    status: ClassVar[int] = 500
+    """What OpenAI's API answers where this is wrong: our server says it, and providers say it to us."""
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -38,6 +41,8 @@ class SelftuneError(Exception):
 
 class InvalidInput(SelftuneError):
     """The caller sent something wrong and can fix it."""
+
+    status = 400
 
 
 class UnknownPlugin(InvalidInput):
@@ -55,25 +60,37 @@ class BadRows(InvalidInput):
 class TooLarge(InvalidInput):
     """The request is larger than the limit allows."""
 
+    status = 413
+
 
 class AuthenticationFailed(SelftuneError):
     """No key, or a key that is not known."""
+
+    status = 401
 
 
 class PermissionDenied(SelftuneError):
     """The key is known and may not do this."""
 
+    status = 403
+
 
 class NotFound(SelftuneError):
     """The named object does not exist in the caller's project."""
+
+    status = 404
 
 
 class Conflict(SelftuneError):
     """The object is in a state that does not allow this."""
 
+    status = 409
+
 
 class LimitExceeded(SelftuneError):
     """Too many requests or objects."""
+
+    status = 429
 
 
 class BudgetSpent(SelftuneError):
@@ -82,6 +99,8 @@ class BudgetSpent(SelftuneError):
 
 class Unavailable(SelftuneError):
     """A part of selftune is not ready; the same call may work later."""
+
+    status = 503
 
 
 class MissingExtra(SelftuneError):

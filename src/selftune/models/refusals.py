@@ -32,15 +32,12 @@ _NO_MORE_TRAINING = (
     "command): the same data trains an open model on this machine."
 )
 
-_KINDS: dict[int, tuple[type[SelftuneError], str]] = {
-    403: (PermissionDenied, "The key may not do this."),
-    404: (NotFound, ""),
-    409: (Conflict, ""),
-    413: (TooLarge, ""),
-    429: (
-        LimitExceeded,
-        "Run the same later; requests_per_minute of the profile keeps below a limit.",
-    ),
+_KINDS: dict[int, type[SelftuneError]] = {
+    kind.status: kind for kind in (PermissionDenied, NotFound, Conflict, TooLarge, LimitExceeded)
+}
+_ADVICE = {
+    PermissionDenied: "The key may not do this.",
+    LimitExceeded: "Run the same later; requests_per_minute of the profile keeps below a limit.",
 }
 
 
@@ -107,7 +104,8 @@ def _of_status(profile: Profile, status: int, code: str | None, message: str) ->
     if is_end_of_training(status, code, message):
         words = f"{said} That means: {_NO_MORE_TRAINING}"
         return PermissionDenied(words, code=TRAINING_NOT_AVAILABLE)
-    kind, advice = _KINDS.get(status, (InvalidInput if status < 500 else Unavailable, ""))
+    kind = _KINDS.get(status, InvalidInput if status < 500 else Unavailable)
+    advice = _ADVICE.get(kind, "")
     if code == "insufficient_quota":
         kind, advice = Unavailable, "Add credit to the account, then run the same again."
     elif status < 400:
