@@ -45,7 +45,7 @@ def provider(answer: Callable[[Asked], Reply] = lambda asked: EMPTY) -> Iterator
             asked = Asked(self.command, self.path, headers)
             made.asked.append(asked)
             status, more, value = made.answer(asked)
-            body = json.dumps(value).encode()
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
             self.send_response(status)
             for name, text in (more | {"content-type": "application/json"}).items():
                 self.send_header(name, text)

@@ -173,6 +173,30 @@ def test_a_completion_ends_after_thirty_days_unless_it_is_there_all_the_same() -
     assert ends == {"chatcmpl-1": date(2026, 12, 21), "chatcmpl-2": None}
 
 
+def test_a_model_of_a_checkpoint_has_the_job_and_the_end_of_its_base() -> None:
+    step = "ft:gpt-4o-mini-2024-07-18:acme:support:EfGh5678:ckpt-step-80"
+    made = {"id": "ftjob-1", "model": MODEL, "training_file": "file-1"}
+    checkpoint = {"id": "ftckpt_1", "fine_tuned_model_checkpoint": step}
+    files = [{"id": "file-1"}]
+    found = Found(models=[{"id": step}], jobs=[made], checkpoints={"ftjob-1": [checkpoint]})
+    assert only(stock(found), "model").problems == ("its training file file-1 is gone",)
+    found.files = files
+    assert only(stock(found), "model").problems == ()
+    assert only(stock(found), "checkpoint").ends_on == date(2027, 1, 14)
+
+
+def test_what_a_refused_list_would_tell_is_not_said_to_be_missing() -> None:
+    found = Found(models=[{"id": MODEL}], refused={"jobs": "403: no"})
+    assert stock(found).problems == ()
+
+
+def test_times_that_are_none_are_left_out() -> None:
+    odd = {"id": "1", "created_at": 1_770_000_000_000, "expires_at": 10**30, "created": "now"}
+    inventory = stock(Found(models=[{"id": MODEL, **odd}], files=[odd], completions=[odd]))
+    assert {thing.created_at for thing in inventory.things} == {None}
+    assert "What ends when" in to_html(inventory)
+
+
 def test_of_other_providers_no_date_is_assumed() -> None:
     azure = Source(profile="acme", kind="azure", base_url="https://acme.openai.azure.com")
     found = Found(models=[{"id": MODEL}], evals=[{"id": "eval_1"}], jobs=[{"id": "ftjob-1"}])

@@ -23,8 +23,10 @@ _KEPT = 16
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
 """No colon: names of trained models have five parts between colons."""
-Tuned = Annotated[str, Field(pattern=r"^ft:[^\x00-\x20\x7f]{1,297}$")]
-"""A name with the parts that hosted models have."""
+Tuned = Annotated[
+    str, Field(pattern=r"^(ft:|[A-Za-z0-9][A-Za-z0-9._-]*\.ft-)[^\x00-\x20\x7f]{1,297}$")
+]
+"""A name that hosted models have: `models/listed.py` says which."""
 T = TypeVar("T", bound=Record)
 KINDS = ("base", "alias", "replacement")
 Tables = dict[str, dict[str, dict[str, Any]]]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from selftune.core.records import Record
+from selftune.models.listed import end_of, is_tuned
 from selftune.models.profiles import Profile, open_client
 from selftune.models.refusals import is_end_of_training, meaning, told
 
@@ -20,7 +21,7 @@ class Permitted(Record):
     address: str
     models: int
     tuned: int
-    """Of the models, those with a name of `ft:…`."""
+    """Of the models."""
     shutdowns: dict[str, int]
     """Models by the day on which they are shut down, where the provider says it."""
     may: dict[str, str]
@@ -48,12 +49,12 @@ async def permitted(profile: Profile, *, training: bool, model: str | None) -> P
         if training:
             base = model or _trainable(found)
             may["create jobs"] = await _may_train(client, profile, base)
-    days = sorted(str(each["shutdown_date"]) for each in found if each.get("shutdown_date"))
+    days = sorted(str(day) for each in found if (day := end_of(each)) is not None)
     return Permitted(
         profile=profile.name,
         address=profile.address,
         models=len(found),
-        tuned=sum(str(each["id"]).startswith("ft:") for each in found),
+        tuned=sum(is_tuned(str(each["id"])) for each in found),
         shutdowns={day: days.count(day) for day in dict.fromkeys(days)},
         may=may,
     )
@@ -71,7 +72,7 @@ async def _may(profile: Profile, asked: Any) -> str:
 
 def _trainable(found: list[dict[str, Any]]) -> str:
     """Return a model to name: one of OpenAI's that can be tuned where it is listed, else the first."""
-    names = [str(each["id"]) for each in found if not str(each["id"]).startswith("ft:")]
+    names = [str(each["id"]) for each in found if not is_tuned(str(each["id"]))]
     known = [name for name in names if name.startswith(("gpt-4.1-mini-", "gpt-4o-mini-2024"))]
     return (known or names or ["gpt-4.1-mini-2025-04-14"])[0]
 

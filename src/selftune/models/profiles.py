@@ -35,6 +35,8 @@ OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
 KEYRING_SERVICE = "selftune"
+NO_KEY = "none"
+"""Stands for the key where a provider needs none: the official client wants one."""
 _AZURE_KEY_VARIABLE = "AZURE_OPENAI_API_KEY"
 _RETRIES = 5
 _AZURE_PATHS = ("/openai/v1", "/openai")
@@ -171,7 +173,7 @@ def need_key(profile: Profile) -> str:
             f"keyring: `keyring set {KEYRING_SERVICE} {profile.name}`.",
             code="missing_api_key",
         )
-    return key or "none"  # the SDK wants one
+    return key or NO_KEY
 
 
 def key_headers(profile: Profile) -> dict[str, str]:

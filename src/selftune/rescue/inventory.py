@@ -39,6 +39,8 @@ class Found:
     completions: list[Object] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """Lists that could not be read, and why."""
+    lacking: list[str] = field(default_factory=list)
+    """Those of them that the provider does not have."""
     is_whole: bool = True
     """False where asking again may find more."""
 
@@ -180,10 +182,13 @@ def _items(run: Object) -> int:
 
 
 def _notes(found: Found, source: Source) -> Iterable[str]:
-    shown = list(found.refused.items())[:_MOST_REFUSED]
+    refused = [each for each in found.refused.items() if each[0] not in found.lacking]
+    shown = refused[:_MOST_REFUSED]
     yield from (f"{what} could not be read: {why}" for what, why in shown)
-    if len(shown) < len(found.refused):
-        yield f"{len(found.refused) - len(shown)} more lists could not be read."
+    if len(shown) < len(refused):
+        yield f"{len(refused) - len(shown)} more lists could not be read."
+    if found.lacking:
+        yield f"{source.base_url} has no list of {', none of '.join(found.lacking)}."
     if source.kind == "openai":
         table = shutdowns()
         yield f"Dates that /v1/models does not say are those of {table.source}, read on {table.read}."

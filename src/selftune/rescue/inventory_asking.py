@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from selftune.rescue.archive.lists import each_of
-from selftune.rescue.archive.source import Asking, Object, Refused, path_of
+from selftune.rescue.archive.source import Asking, Object, Refused, no_lists, path_of
 from selftune.rescue.inventory import Found
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def look_around(client: "AsyncOpenAI") -> Found:
 
     Raises:
         AuthenticationFailed: the key is not accepted.
+        NotFound: it has none of the lists: the address is another one.
         Unavailable: nothing answers.
 
     """
@@ -38,6 +39,8 @@ async def _look(client: "AsyncOpenAI") -> Found:
             looking.completions,
         )
         await each_of(works, lambda work: work())
+    if len(found.lacking) == len(works):
+        raise no_lists(str(client.base_url))
     return found
 
 
@@ -49,7 +52,7 @@ class _Looking:
 
     async def evals(self) -> None:
         """Read the evals and their runs."""
-        self._found.evals = await self._all("evals", "/evals")
+        self._found.evals = await self._top("evals", "/evals")
 
         async def runs(made: Object) -> None:
             name = str(made.get("id"))
@@ -60,11 +63,11 @@ class _Looking:
 
     async def models(self) -> None:
         """Read the models, which are all on one page."""
-        self._found.models = await self._all("models", "/models")
+        self._found.models = await self._top("models", "/models")
 
     async def jobs(self) -> None:
         """Read the jobs, how long their logs are, and their checkpoints."""
-        self._found.jobs = await self._all("jobs", "/fine_tuning/jobs")
+        self._found.jobs = await self._top("jobs", "/fine_tuning/jobs")
 
         async def of_job(job: Object) -> None:
             name = str(job.get("id"))
@@ -78,17 +81,23 @@ class _Looking:
 
     async def files(self) -> None:
         """Read the files, not what they hold."""
-        self._found.files = await self._all("files", "/files", limit=_FILES_AT_ONCE)
+        self._found.files = await self._top("files", "/files", limit=_FILES_AT_ONCE)
 
     async def batches(self) -> None:
         """Read the batches."""
-        self._found.batches = await self._all("batches", "/batches")
+        self._found.batches = await self._top("batches", "/batches")
 
     async def completions(self) -> None:
         """Read the stored completions."""
-        self._found.completions = await self._all("stored completions", "/chat/completions")
+        self._found.completions = await self._top("stored completions", "/chat/completions")
 
-    async def _all(self, what: str, path: str, *, limit: int = 100) -> list[Object]:
+    async def _top(self, what: str, path: str, *, limit: int = 100) -> list[Object]:
+        """Return a list of the account; note where the provider does not have it."""
+        return await self._all(what, path, limit=limit, may_lack=True)
+
+    async def _all(
+        self, what: str, path: str, *, limit: int = 100, may_lack: bool = False
+    ) -> list[Object]:
         found: list[Object] = []
         try:
             async for page in self._asking.pages(path, limit=limit):
@@ -96,4 +105,6 @@ class _Looking:
         except Refused as refused:
             self._found.refused[what] = refused.reason
             self._found.is_whole &= refused.state != "failed"
+            if may_lack and refused.state == "deleted":
+                self._found.lacking.append(what)
         return found

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from selftune.models.listed import base_of, is_tuned, time_of
 from selftune.rescue.archive.format import Kind
 from selftune.rescue.archive.naming import files_of_batch, files_of_job, files_of_run
 from selftune.rescue.inventory import Found, Object, Thing, day_of
@@ -39,10 +40,8 @@ def _all_of(found: Found, calendar: Calendar) -> Iterator[Thing]:
     yield from _models(found, calendar)
     yield from _jobs(found, calendar)
     for file in found.files:
-        expires = file.get("expires_at")
-        end = End()
-        if isinstance(expires, int):
-            end = calendar.of_expiry(expires)
+        expires = time_of(file.get("expires_at"))
+        end = End() if expires is None else calendar.of_expiry(expires)
         yield _thing("file", file, end, name=file.get("filename"))
     of_evals = calendar.of_kind("eval")
     for made in found.evals:
@@ -53,26 +52,37 @@ def _all_of(found: Found, calendar: Calendar) -> Iterator[Thing]:
     for batch in found.batches:
         yield _thing("batch", batch, calendar.of_kind("batch"), name=batch.get("endpoint"))
     for completion in found.completions:
-        end = calendar.of_completion(_made(completion) or 0)
+        end = calendar.of_completion(_made(completion))
         yield _thing("completion", completion, end, name=completion.get("model"))
 
 
 def _models(found: Found, calendar: Calendar) -> Iterator[Thing]:
-    jobs = {_text(job, "fine_tuned_model"): job for job in found.jobs}
+    jobs = _makers(found)
     there = {_id(file) for file in found.files}
     for model in found.models:
         name = _id(model)
-        if not name.startswith("ft:"):
+        if not is_tuned(name):
             continue
-        base = name.split(":")[1]
         job = jobs.get(name)
         problems = []
         if job is None:
-            problems.append("no job of this account made it: its training file cannot be told")
+            if not any(what.startswith(("jobs", "the checkpoints")) for what in found.refused):
+                problems.append("no job of this account made it: its training file cannot be told")
         elif _text(job, "training_file") not in there and "files" not in found.refused:
             problems.append(f"its training file {_text(job, 'training_file')} is gone")
-        end = calendar.of_model(base, model.get("shutdown_date"))
+        base = base_of(name)
+        end = calendar.of_model(base, model)
         yield _thing("model", model, end, name=base, problems=tuple(problems))
+
+
+def _makers(found: Found) -> dict[str | None, Object]:
+    """Return the job of each model and of each checkpoint that is a model, by its name."""
+    jobs: dict[str | None, Object] = {}
+    for job in found.jobs:
+        for checkpoint in found.checkpoints.get(_id(job), ()):
+            jobs[_text(checkpoint, "fine_tuned_model_checkpoint")] = job
+        jobs[_text(job, "fine_tuned_model")] = job
+    return jobs
 
 
 def _jobs(found: Found, calendar: Calendar) -> Iterator[Thing]:
@@ -87,8 +97,8 @@ def _jobs(found: Found, calendar: Calendar) -> Iterator[Thing]:
         yield _thing("job", job, end, name=shown, problems=tuple(problems))
         for checkpoint in found.checkpoints.get(_id(job), ()):
             served = _text(checkpoint, "fine_tuned_model_checkpoint")
-            listed = known.get(served or model or "", {}).get("shutdown_date")
-            of_model = calendar.of_model(_text(job, "model") or "", listed)
+            base = base_of(_text(job, "model") or "")
+            of_model = calendar.of_model(base, known.get(served or model or ""))
             yield _thing("checkpoint", checkpoint, of_model, name=served, parent=_id(job))
 
 
@@ -151,5 +161,4 @@ def _text(value: Object, name: str) -> str | None:
 
 
 def _made(value: Object) -> int | None:
-    found = value.get("created_at", value.get("created"))
-    return found if isinstance(found, int) else None
+    return time_of(value.get("created_at", value.get("created")))

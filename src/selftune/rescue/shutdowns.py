@@ -4,12 +4,15 @@ The table is OpenAI's. Of other providers nothing is assumed: only what they say
 """
 
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from selftune.core.records import Record
 from selftune.models.catalog import catalog
+from selftune.models.listed import end_of
 from selftune.rescue.archive.format import Kind
 
 
@@ -66,13 +69,11 @@ class Calendar:
                 return End(on=feature.date, why=feature.says)
         return End()
 
-    def of_model(self, base: str, listed: object = None) -> End:
-        """Return when a model ends; `listed` is the `shutdown_date` that the provider gives it."""
-        if isinstance(listed, str):
-            try:
-                return End(on=date.fromisoformat(listed), why="/v1/models says so")
-            except ValueError:
-                pass  # it is no day: the table may know
+    def of_model(self, base: str, listed: Mapping[str, Any] | None = None) -> End:
+        """Return when a model ends; `listed` is what the provider's list of models says of it."""
+        said = None if listed is None else end_of(listed)
+        if said is not None:
+            return End(on=said, why="/v1/models says so")
         if self._table is None:
             return End()
         known = {each: one.date for one in self._table.base for each in one.ids}
@@ -88,9 +89,9 @@ class Calendar:
         """Return when a file ends that says so itself."""
         return End(on=datetime.fromtimestamp(expires_at, UTC).date(), why="it expires")
 
-    def of_completion(self, created_at: int) -> End:
+    def of_completion(self, created_at: int | None) -> End:
         """Return when a stored completion is dropped."""
-        if self._table is None:
+        if self._table is None or created_at is None:
             return End()
         kept = self._table.retention
         over = datetime.fromtimestamp(created_at, UTC).date() + timedelta(kept.completion_days)

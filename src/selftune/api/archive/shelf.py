@@ -12,6 +12,7 @@ from typing import NamedTuple
 from selftune.api.archive.archive import Archive, Entry, Kind, Object, Undamaged
 from selftune.core.errors import InvalidInput, NotFound, PermissionDenied, SelftuneError
 from selftune.core.records import Identity
+from selftune.models.listed import is_tuned
 
 READ_ONLY = "archive_is_read_only"
 _CREATED = ("created_at", "created")
@@ -107,7 +108,7 @@ class Shelf:
     @cached_property
     def models(self) -> tuple[str, ...]:
         """Names of the fine-tuned models, oldest first."""
-        return tuple(name for name in self.archive.ids("model") if name.startswith("ft:"))
+        return tuple(name for name in self.archive.ids("model") if is_tuned(name))
 
     @cached_property
     def model_names(self) -> frozenset[str]:

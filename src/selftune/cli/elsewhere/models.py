@@ -18,6 +18,8 @@ def listing(name: str, *, json: bool) -> None:
     found = ask(name, question)
     if json:
         return show_json(found)
+    from selftune.models.listed import end_of
+
     found.sort(key=_order)
     columns = ("name", "owned by", "shut down", "created")
     return show_table(
@@ -26,8 +28,8 @@ def listing(name: str, *, json: bool) -> None:
             (
                 model["id"],
                 model.get("owned_by") or "",
-                model.get("shutdown_date") or "",
-                when(model.get("created")),
+                end_of(model) or "",
+                when(model.get("created", model.get("created_at"))),
             )
             for model in found
         ],
@@ -53,5 +55,7 @@ def delete(name: str, model: str) -> None:
 
 
 def _order(model: dict[str, Any]) -> tuple[bool, str, str]:
+    from selftune.models.listed import end_of, is_tuned
+
     name = str(model["id"])
-    return not name.startswith("ft:"), str(model.get("shutdown_date") or "9999"), name
+    return not is_tuned(name), str(end_of(model) or "9999"), name

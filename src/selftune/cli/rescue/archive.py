@@ -85,7 +85,8 @@ def _show(folder: Path, manifest: "Manifest", source: "Source") -> None:
     for each in lists[:_MOST_SHOWN]:
         where = f" of {each.parent}" if each.parent else ""
         name = NAMES[each.object["kind"]]
-        err.print(f"{name}{where}: {each.state}, {each.reason}", soft_wrap=True, markup=False)
+        state = "there is no such list" if each.state == "deleted" else each.state
+        err.print(f"{name}{where}: {state}, {each.reason}", soft_wrap=True, markup=False)
     if manifest.is_complete:
         out.print(f"{folder} has all that {source.base_url} lists.", soft_wrap=True)
         return

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from selftune.core.errors import AuthenticationFailed
 from selftune.core.records import Record
 from selftune.rescue.archive.contents import Contents
-from selftune.rescue.archive.format import Entry, Kind, Manifest, Source
+from selftune.rescue.archive.format import Entry, Kind, Manifest, Source, State
 from selftune.rescue.archive.lists import Lists, each_of
-from selftune.rescue.archive.source import Asking, Refused, path_of
+from selftune.rescue.archive.source import Asking, Refused, no_lists, path_of
 from selftune.rescue.archive.writer import Writer, writing
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def archive_account(
     Raises:
         AuthenticationFailed: the key is not accepted.
         Conflict, InvalidInput: the folder cannot be used; says why.
+        NotFound: the account has none of the lists: the address is another one.
         Unavailable: the disk is full, or nothing answers.
 
     """
@@ -59,6 +60,8 @@ async def _bring(client: "AsyncOpenAI", writer: Writer, tell: Tell) -> Manifest:
     async with client:
         download = Download(Asking(client), writer, tell)
         await download.run()
+        if download.found_none:
+            raise no_lists(str(client.base_url))
     return writer.seal(int(time.time()), is_complete=download.is_complete)
 
 
@@ -75,8 +78,18 @@ class Download:
         """True when nothing failed, and the account has no list that the key may not see."""
         if any("failed" in states for states in self._writer.counts().values()):
             return False
-        tops = [self._writer.known("list", kind) for kind in _TOP]
-        return all(each is not None and each.state != "forbidden" for each in tops)
+        return all(state not in (None, "forbidden") for state in self._tops())
+
+    @property
+    def found_none(self) -> bool:
+        """True when the source has no list of any kind, and never had one."""
+        return all(state == "deleted" for state in self._tops()) and not any(
+            "kept" in states for states in self._writer.counts().values()
+        )
+
+    def _tops(self) -> list[State | None]:
+        """Return how the lists of the account were read."""
+        return [self._lists.state_of(kind, None) for kind in _TOP]
 
     async def run(self) -> None:
         """Ask for everything."""

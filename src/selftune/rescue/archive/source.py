@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from selftune.core.errors import AuthenticationFailed, Unavailable
+from selftune.core.errors import AuthenticationFailed, NotFound, Unavailable
+from selftune.models.profiles import NO_KEY
 from selftune.rescue.archive.format import State
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Asking:
             found = _parsed(body)
             if found is not None:
                 return found
+            if body.lstrip().startswith(b"<"):
+                raise Refused("deleted", f"{path} answers with a web page: it is no API")
             if attempt < _ATTEMPTS:
                 await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
         raise Refused("failed", f"{path} does not answer with a JSON object")
@@ -123,12 +126,14 @@ class Asking:
             yield
         except openai.AuthenticationError as error:
             raise AuthenticationFailed(
-                f"The provider does not accept the key: {_said(error)}", code="invalid_api_key"
-            ) from error
+                f"{self._client.base_url} does not accept the key: {self._said(error)} "
+                "`selftune profiles list` shows where each profile's key comes from.",
+                code="invalid_api_key",
+            ) from None  # its own words may hold the key
         except openai.APIStatusError as error:
             self._heard()
             status = error.status_code
-            raise Refused(_state_of(status), f"{status}: {_said(error)}", status) from error
+            raise Refused(_state_of(status), f"{status}: {self._said(error)}", status) from None
         except openai.APIConnectionError as error:
             raise self._unheard(str(error.__cause__ or error.message)) from error
         except transport as error:
@@ -137,6 +142,13 @@ class Asking:
             raise self._unheard(str(error)) from error
         else:
             self._heard()
+
+    def _said(self, error: "APIStatusError") -> str:
+        """Return what the provider says, without the client's words around it, and without the key."""
+        body = error.body
+        message = body.get("message") if isinstance(body, dict) else None
+        said, key = str(message or error.message), self._client.api_key
+        return (said if key == NO_KEY else said.replace(key, "…"))[:_LONGEST_REASON]
 
     def _heard(self) -> None:
         self._patience, self._silent = _MOST_SILENT, 0
@@ -160,17 +172,18 @@ def path_of(*parts: str) -> str:
     return "".join("/" + quote(part, safe=":") for part in parts)
 
 
+def no_lists(address: str) -> NotFound:
+    """Return the error of an address where nothing of an account is."""
+    return NotFound(
+        f"{address} has none of the lists of OpenAI's API: check the profile's base_url, which mostly "
+        "ends with /v1."
+    )
+
+
 def _state_of(status: int) -> State:
     if status in _GONE:
         return "deleted"
     return "forbidden" if status == 403 else "failed"
-
-
-def _said(error: "APIStatusError") -> str:
-    """Return what the provider says, without the client's words around it."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return str(message or error.message)[:_LONGEST_REASON]
 
 
 @cache

@@ -161,6 +161,12 @@ class Writer:
         self._write(self.manifest.model_copy(update=told))
         return self.manifest
 
+    def give_up(self) -> None:
+        """Leave the folder to whichever account comes next, if nothing of this one was kept."""
+        if not any(states.get("kept") for states in self.counts().values()):
+            for name in (MANIFEST, COPY):
+                (self.folder / name).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Give the files back; those without a line were not needed."""
         for kind, file in self._files.items():
@@ -191,12 +197,12 @@ def writing(folder: Path, source: Source, now: int) -> Iterator[Writer]:
         Unavailable: the disk is full.
 
     """
-    found = read_manifest(folder)
-    if found is None and folder.exists() and (not folder.is_dir() or _has_more(folder)):
-        raise InvalidInput(
-            f"{folder} is there already and is no archive: choose a new or an empty folder."
-        )
     with _said(folder):
+        found = read_manifest(folder)
+        if found is None and folder.exists() and (not folder.is_dir() or _has_more(folder)):
+            raise InvalidInput(
+                f"{folder} is there already and is no archive: choose a new or an empty folder."
+            )
         (folder / OBJECTS).mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         found = read_manifest(folder)  # again: another process may just have ended
@@ -208,6 +214,10 @@ def writing(folder: Path, source: Source, now: int) -> Iterator[Writer]:
         try:
             writer.begin()
             yield writer
+        except BaseException:
+            if found is None:
+                writer.give_up()
+            raise
         finally:
             writer.close()
 
@@ -220,11 +230,15 @@ def _has_more(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with (folder / _LOCK).open("wb") as handle:
+    with _said(folder):
+        handle = (folder / _LOCK).open("wb")
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(f"Another process writes the archive {folder}: wait for it.") from error
+        except OSError as error:  # of a file system without locks
+            raise cannot_write(folder, error.strerror) from error
         yield
 
 
