@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,27 @@ from typer.testing import CliRunner, Result
 
 from selftune.cli.main import app
 from selftune.core.errors import InvalidInput, NotFound
+from selftune.core.records import Hyperparameters
 from selftune.core.settings import Settings
 from selftune.jobs.events import events_since
 from selftune.jobs.queue import JobQuery, get_job, list_jobs
 from selftune.models.catalog import catalog
+from selftune.models.own_catalog import set_replacement
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.proof.plan import graders_of_eval
 from selftune.rescue.record.trained import files_of
+from selftune.rescue.retrain.run import Wishes, retrain
 from selftune.rescue.retrain.translate import translate
 from selftune.serve.resolve import resolve
 from selftune.store.accounts import default_identity
-from selftune.store.files import get_file
+from selftune.store.files import get_file, list_files
 from selftune.store.store import open_store
 from selftune.train.create import KIND
 
+BASE = "gpt-4o-mini-2024-07-18"
 JOB = {
     "id": "ftjob-1",
-    "model": "gpt-4o-mini-2024-07-18",
+    "model": BASE,
     "method": {
         "type": "supervised",
         "supervised": {
@@ -120,6 +125,47 @@ def test_a_model_that_the_archive_does_not_know_is_refused(archive: Path, tmp_pa
     assert "no job that made" in json.loads(done.stdout)[0]["reason"]
 
 
+def test_a_model_whose_name_is_nearly_right_is_named(
+    account: StandIn, archive: Path, tmp_path: Path
+) -> None:
+    old = account.account.models[0]
+    done = command(tmp_path, old[:-1], "--archive", str(archive))
+    assert f"Did you mean {old!r}?" in json.loads(done.stdout)[0]["reason"]
+
+
+def test_a_refusal_says_what_to_do_and_leaves_no_more_files_each_time(
+    account: StandIn, archive: Path, tmp_path: Path
+) -> None:
+    first, lost = account.account.models
+    training = files_of(Archive.open(archive), first).training
+    words = (lost, "--archive", str(archive), "--training", str(training))
+    for _ in range(2):
+        [refused] = json.loads(command(tmp_path, *words).stdout)
+        assert refused["status"] == "refused"
+        assert "'dpo'" in refused["reason"]
+        assert "--base NAME" in refused["reason"]
+    store = open_store(Settings(home=tmp_path))
+    kept = list_files(store, default_identity(store).project_id).data
+    assert sorted(file.filename for file in kept) == [Path(str(training)).name, "validation.jsonl"]
+    store.close()
+
+
+def test_two_commands_at_once_train_one_model_once(
+    account: StandIn, archive: Path, tmp_path: Path
+) -> None:
+    old, store = account.account.models[0], open_store(Settings(home=tmp_path))
+    caller, opened = default_identity(store), Archive.open(archive)
+    wishes = Wishes(base="selftune/fake", waits=False)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(retrain, store, caller, opened, old, wishes) for _ in range(4)]
+    assert len({each.result().job for each in asked}) == 1
+    with ThreadPoolExecutor(8) as pool:
+        names = [f"ft:gpt-4o:acme::{number}" for number in range(8)]
+        list(pool.map(lambda name: set_replacement(tmp_path, name, "selftune/fake"), names))
+    assert {each.id for each in catalog(tmp_path).replacement} == set(names)
+    store.close()
+
+
 def test_criteria_of_an_archived_eval_can_judge_the_replacement(
     account: StandIn, archive: Path
 ) -> None:
@@ -166,5 +212,13 @@ def test_other_methods_keep_their_parts() -> None:
     pairs = {"hyperparameters": {"beta": 0.3}}
     preference = translate({"model": "m", "method": {"type": "dpo", "dpo": pairs}}, {})
     assert preference.hyperparameters.beta == 0.3
+    odd = {"n_epochs": 0, "batch_size": "many", "learning_rate_multiplier": 1e9, "beta": 9}
+    strange = translate(
+        {"model": BASE, "method": {"type": "dpo", "dpo": {"hyperparameters": odd}}}, {}
+    )
+    assert strange.hyperparameters == Hyperparameters()
+    assert len(strange.said) == 4
+    with pytest.raises(InvalidInput, match=r"n_epochs: .*less than or equal to 50"):
+        translate(JOB, {"n_epochs": 51})
     with pytest.raises(InvalidInput, match="cannot be trained"):
         translate({"model": "m", "method": {"type": "distillation"}}, {})

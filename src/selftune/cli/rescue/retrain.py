@@ -33,10 +33,13 @@ class TrainingOptions:
         Path | None,
         typer.Option(help="Training file, where the archive lacks it; for one model."),
     ] = None
+    validation: Annotated[
+        Path | None, typer.Option(help="Validation file, in place of the archive's; for one model.")
+    ] = None
     n_epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Over what it was.")] = None
     batch_size: Annotated[int | None, typer.Option(min=1, max=256, help="Over what it was.")] = None
     learning_rate_multiplier: Annotated[
-        float | None, typer.Option(min=0.000001, help="Over what it was.")
+        float | None, typer.Option(min=0.000001, max=1000, help="Over what it was.")
     ] = None
 
     def over(self) -> dict[str, Any]:
@@ -84,12 +87,17 @@ def retrain(
 
     opened = Archive.open(archive)
     names = chosen_models(models or (), opened, everything=training.everything)
-    if training.training is not None and len(names) > 1:
-        raise InvalidInput("--training is the file of one model: name one.")
+    for name in ("training", "validation"):
+        path = getattr(training, name)
+        if path is not None and len(names) > 1:
+            raise InvalidInput(f"--{name} is the file of one model: name one.")
+        if path is not None and not path.is_file():
+            raise InvalidInput(f"--{name} {path}: there is no such file.")
     store, identity = open_home()
     wishes = Wishes(
         base=training.base,
         training=training.training,
+        validation=training.validation,
         hyperparameters=training.over(),
         again=jobs.again,
         waits=jobs.wait,

@@ -5,28 +5,32 @@ that it is done.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
-from selftune.core.records import File, Identity, Job, Record, TrainSpec
+from selftune.core.records import File, Identity, Job, JobError, Record, TrainSpec
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import JobQuery, list_jobs
 from selftune.models.chosen import catalog_of
+from selftune.models.listed import base_of, is_tuned
 from selftune.models.own_catalog import set_replacement
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.record.trained import files_of
 from selftune.rescue.retrain.translate import Translated, translate
-from selftune.store.files import save_file
+from selftune.store.files import list_files, save_file
 from selftune.store.store import Store
+from selftune.store.whole_files import alone
 from selftune.train.create import KIND
 from selftune.worker import run_until_done
 from selftune.workflow import FinetuneRequest, create_finetuning_job
 
 MARK = "rescued"
 """Key of a job's metadata: the name of the model that it replaces."""
+_LOCK = "retrain"
 _OPEN = ("validating_files", "queued", "running", "pausing", "paused")
 _CHUNK = 1 << 20
 _MOST_PAIRS = 16
@@ -40,6 +44,8 @@ class Wishes(Record):
     """Absent, what the name of the old base stands for on this machine."""
     training: Path | None = None
     """A file in place of the archived one."""
+    validation: Path | None = None
+    """As `training`."""
     hyperparameters: dict[str, Any] = Field(default_factory=dict)
     again: bool = False
     """Train anew, even where it was done."""
@@ -80,15 +86,15 @@ def retrain(
 ) -> Retrained:
     """Train the replacement of one model, or go on with it; let it answer under the old name."""
     try:
-        job, said = _begun(store, identity, archive, old, wishes)
+        with alone(store.root / _LOCK):  # else two commands would both begin
+            job, said = _begun(store, identity, archive, old, wishes)
     except (InvalidInput, NotFound) as error:
-        return Retrained(old=old, status="refused", reason=error.message)
+        return Retrained(old=old, status="refused", reason=_with_remedy(error))
     if wishes.waits and job.status in _OPEN:
         job = run_until_done(store, job.id, identity.project_id, watch)
     model = str(job.state["fine_tuned_model"]) if job.status == "succeeded" else None
     if model is not None and wishes.alias:
         set_replacement(store.root, old, model)
-    error_words = job.error.message if job.error is not None else ""
     return Retrained(
         old=old,
         status=job.status,
@@ -97,7 +103,7 @@ def retrain(
         base=str(job.spec["base"]),
         said=said,
         replaces=model is not None and wishes.alias,
-        reason=error_words,
+        reason="" if job.error is None else _with_remedy(job.error),
     )
 
 
@@ -105,43 +111,81 @@ def _begun(
     store: Store, identity: Identity, archive: Archive, old: str, wishes: Wishes
 ) -> tuple[Job, tuple[str, ...]]:
     """Return the job of a model, found or created, and what is different in it."""
-    there = files_of(archive, old).job
-    if there is None:
-        raise NotFound(
-            f"The archive has no job that made {old!r}: see `selftune rescue inventory`."
-        )
-    found = translate(there, wishes.hyperparameters)
-    name = wishes.base or _base_of(store, there)
+    files = files_of(archive, old)
+    if files.job is None:
+        raise _unknown(archive, old)
+    found = translate(files.job, wishes.hyperparameters)
+    name = wishes.base or _base_of(store, files.job)
     base = catalog_of(store.settings).trainable(name)
     known = None if wishes.again else _known(store, identity, old, base.id, found)
     if known is not None:
         return known, found.said
-    rows = _rows(archive, old, there, wishes)
-    validation = files_of(archive, old).validation
-    kept = {str(k): str(v) for k, v in (there.get("metadata") or {}).items() if k != MARK}
-    request = FinetuneRequest(
-        model=name,
-        training_file=_keep(store, identity, rows).id,
-        validation_file=None
+    said = found.said
+    validation = wishes.validation or files.validation
+    if validation is None and (lost := files.job.get("validation_file")):
+        said += (f"no validation: its file {lost} is not in the archive (--validation gives one)",)
+    rows = _rows(archive, old, files.job, wishes)
+    wanted = _request(files.job, old, found) | {
+        "model": name,
+        "training_file": _keep(store, identity, rows).id,
+        "validation_file": None
         if validation is None
         else _keep(store, identity, _Rows((validation,), "validation.jsonl")).id,
-        suffix=there.get("user_provided_suffix"),
-        seed=there.get("seed"),
-        method=found.method,
-        hyperparameters=found.hyperparameters,
-        grader=found.grader,
-        response_format=found.response_format,
-        metadata=dict(list(kept.items())[: _MOST_PAIRS - 1]) | {MARK: old},
-    )
+    }
+    try:
+        request = FinetuneRequest.model_validate(wanted)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        what = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(
+            f"The archived job {files.job.get('id')}: {what}: {first['msg']}."
+        ) from None
     job = create_finetuning_job(store, identity, request)
-    _tell(store, job, old, there, found.said)
-    return job, found.said
+    _tell(store, job, old, files.job, said)
+    return job, said
+
+
+def _request(there: Mapping[str, Any], old: str, found: Translated) -> dict[str, Any]:
+    """Return what a job takes over from the old one."""
+    pairs = there.get("metadata")
+    kept = {str(k): str(v) for k, v in pairs.items()} if isinstance(pairs, Mapping) else {}
+    kept.pop(MARK, None)
+    return {
+        "suffix": there.get("user_provided_suffix") or there.get("suffix"),  # Azure says `suffix`
+        "seed": there.get("seed"),
+        "method": found.method,
+        "hyperparameters": found.hyperparameters,
+        "grader": found.grader,
+        "response_format": found.response_format,
+        "metadata": dict(list(kept.items())[: _MOST_PAIRS - 1]) | {MARK: old},
+    }
+
+
+def _unknown(archive: Archive, old: str) -> NotFound:
+    """Return the error of a model that the archive does not know, with the likeliest other name."""
+    jobs = (each.object for each in archive.list("job") if isinstance(each.object, dict))
+    names = [str(job["fine_tuned_model"]) for job in jobs if job.get("fine_tuned_model")]
+    near = get_close_matches(old, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names) or 'none at all'}."
+    return NotFound(f"The archive has no job that made {old!r}. {hint}")
+
+
+def _with_remedy(problem: SelftuneError | JobError) -> str:
+    """Return what is wrong, with the option that mends it, where one does."""
+    param = problem.param or ""
+    if param in ("model", "method.type"):
+        return (
+            f"{problem.message} Here that is --base NAME; `selftune models list --all` shows which "
+            "there are, and what each can learn."
+        )
+    if param.endswith("_file"):
+        return f"{problem.message} Mend a copy, and give it with --{param.removesuffix('_file')}."
+    return problem.message
 
 
 def _base_of(store: Store, there: Mapping[str, Any]) -> str:
     """Return the name to train: that of the old base, if it stands for one here."""
-    name = str(there.get("model"))
-    name = name.split(":")[1] if name.startswith("ft:") else name
+    name = base_of(str(there.get("model")))
     if catalog_of(store.settings).find(name) is None:
         raise InvalidInput(
             f"It was tuned from {name}, which stands for no base here: choose one with --base; "
@@ -188,7 +232,7 @@ def _chain(
     for _ in range(_LONGEST_CHAIN):
         yield name, job
         name = str(job.get("model"))
-        if not name.startswith("ft:"):
+        if not is_tuned(name):
             return
         parent = files_of(archive, name).job
         if parent is None:
@@ -197,7 +241,7 @@ def _chain(
 
 
 def _keep(store: Store, identity: Identity, rows: _Rows) -> File:
-    """Store rows as a file of the home; several files become one."""
+    """Store rows as a file of the home, unless it is there; several files become one."""
     with store.blobs.writer() as writer:
         for path in rows.paths:
             last = b""
@@ -208,6 +252,10 @@ def _keep(store: Store, identity: Identity, rows: _Rows) -> File:
             if last and not last.endswith(b"\n"):
                 writer.write(b"\n")
         blob = writer.commit()
+    for each in list_files(store, identity.project_id, purpose="fine-tune").data:
+        is_same = each.sha256 == blob.sha256 and each.filename == rows.name
+        if is_same and each.expires_at is None:
+            return each
     file = File(
         id=store.ids.new("file-"),
         project_id=identity.project_id,

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
+from pydantic import ValidationError
+
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Hyperparameters, Method
+from selftune.models.listed import base_of
 from selftune.train.methods import NUMBERS
 
 _AUTO_MULTIPLIERS = {"gpt-4o-mini": 1.8, "gpt-3.5-turbo": 2.0, "gpt-4.1-nano": 1.0}
@@ -36,7 +39,7 @@ def translate(job: Mapping[str, Any], over: Mapping[str, Any]) -> Translated:
     """Return how a job of an archive is trained here; `over` is what the user wants instead.
 
     Raises:
-        InvalidInput: its method is not known here.
+        InvalidInput: its method is not known here, or what the user wants breaks a rule.
 
     """
     given = job.get("method")
@@ -47,12 +50,14 @@ def translate(job: Mapping[str, Any], over: Mapping[str, Any]) -> Translated:
     part = told.get(method)
     own: Mapping[str, Any] = part if isinstance(part, Mapping) else {}
     numbers = own.get("hyperparameters") or job.get("hyperparameters") or {}
-    base = _root(str(job.get("model")))
+    base = base_of(str(job.get("model")))
     wanted: dict[str, Any] = {}
     said = []
     for name in NUMBERS[method]:  # type: ignore[index]  # a method, as was checked above
         if name in over:
             value, words = over[name], f"{name} is {over[name]}: you asked for it"
+            if (problem := _problem(name, value)) is not None:
+                raise InvalidInput(f"{name}: {problem}.", code="invalid_value", param=name)
         else:
             value, words = _translated(name, numbers.get(name), base, is_ours="selftune" in job)
         if value is not None:
@@ -73,12 +78,17 @@ def _translated(name: str, value: Any, base: str, *, is_ours: bool) -> tuple[Any
     if value is None or value == "auto":
         return None, ""
     if name == "learning_rate_multiplier":
-        if is_ours:
+        if is_ours and _problem(name, value) is None:
             return value, f"{name} stays {value}: another selftune trained it"
         return _relative(value, base)
     most = _MOST.get(name)
     if most is not None and isinstance(value, int) and value > most:
         return most, f"{name} is {most}, the most here, instead of {value}"
+    if _problem(name, value) is not None:
+        return (
+            None,
+            f"{name} is decided by the engine: it was {value}, which cannot be asked for here",
+        )
     return value, f"{name} stays {value}: {_SAME[name]}, here as there"
 
 
@@ -92,11 +102,18 @@ def _relative(value: Any, base: str) -> tuple[Any, str]:
         )
     usual = _AUTO_MULTIPLIERS[name]
     here = round(value / usual, 6)
+    if _problem("learning_rate_multiplier", here) is not None:
+        return None, f"learning_rate_multiplier is decided by the engine: it was {value}"
     return here, (
         f"learning_rate_multiplier is {here:g} of this engine's own rate: it was {value:g}, and "
         f"'auto' was {usual:g} for {base}"
     )
 
 
-def _root(model: str) -> str:
-    return model.split(":")[1] if model.startswith("ft:") and model.count(":") else model
+def _problem(name: str, value: Any) -> str | None:
+    """Return what is wrong with a hyperparameter; None where nothing is."""
+    try:
+        Hyperparameters.model_validate({name: value})
+    except ValidationError as problem:
+        return str(problem.errors()[-1]["msg"])  # of a union the last says what a number must be
+    return None
