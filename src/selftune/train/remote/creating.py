@@ -75,11 +75,15 @@ async def _find(client: "AsyncOpenAI", book: Book, body: dict[str, Any]) -> str 
 
 
 def _is_of(job: "FineTuningJob", body: dict[str, Any]) -> bool:
-    """Return whether a job is of this body: same files, seed, suffix and hyperparameters."""
+    """Return whether a job is of this body: same model, files, seed, suffix and hyperparameters."""
     said = job.to_dict(mode="json")
-    for name in ("training_file", "validation_file", "seed"):
+    if not _is_named(str(said.get("model")), str(body["model"])):
+        return False
+    for name in ("training_file", "validation_file"):
         if said.get(name) != body.get(name):
             return False
+    if "seed" in body and said.get("seed") != body["seed"]:  # else the provider drew one
+        return False
     if _letters(said.get("user_provided_suffix", body.get("suffix"))) != _letters(
         body.get("suffix")
     ):
@@ -93,6 +97,11 @@ def _is_of(job: "FineTuningJob", body: dict[str, Any]) -> bool:
     return method.get("type") == kind and all(
         (numbers or {}).get(name, value) in (value, "auto") for name, value in wanted.items()
     )
+
+
+def _is_named(model: str, asked: str) -> bool:
+    """Return whether a model is the one that was asked for: providers put the date behind a name."""
+    return re.fullmatch(re.escape(asked) + r"(-\d{4}.*)?", model) is not None
 
 
 def _letters(suffix: object) -> str:

@@ -17,7 +17,8 @@ _LOST = 60
 """So many looks in a row without an answer, ten minutes of them and more: the provider is gone."""
 _STEP = re.compile(r"^Step (\d+)/(\d+) ?[:,].*?loss=(\d+(?:\.\d+)?)")
 _NUMBERS = ("step", "total_steps", "train_loss")
-_LEVELS = ("info", "warn", "error")
+_LEVELS = {"warn": "warn", "warning": "warn", "error": "error"}
+"""Ours by OpenAI's words and Azure's; other words are `info`."""
 
 
 class Ended(Record):
@@ -105,7 +106,7 @@ def event_of(job_id: str, sequence: int, said: dict[str, Any]) -> Event:
         sequence=sequence,
         key="said",
         created_at=int(said.get("created_at") or 0),
-        level=said["level"] if said.get("level") in _LEVELS else "info",
+        level=_LEVELS.get(str(said.get("level")), "info"),
         message=message,
         type="message" if numbers is None else "metrics",
         data=numbers,
