@@ -64,7 +64,7 @@ def test_everything_is_counted_and_sorted_by_the_days_that_are_left(
         "output items": SMALL.items,
         "jobs": SMALL.jobs,
         "job events": 169,
-        "ft: models": SMALL.models,
+        "tuned models": SMALL.models,
         "checkpoints": 9,
         "files": 9,
         "result files": 3,
@@ -203,6 +203,17 @@ def test_of_other_providers_no_date_is_assumed() -> None:
     inventory = stock(found, azure)
     assert {thing.ends_on for thing in inventory.things} == {None}
     assert any("ask your provider" in note for note in inventory.notes)
+
+
+def test_of_things_that_end_on_several_days_the_first_are_counted() -> None:
+    old = {"id": "ft:davinci-002:acme::AbCd1234"}
+    inventory = stock(Found(models=[{"id": MODEL}, old], batches=[{"id": "batch_1"}]))
+    [models, _] = inventory.groups
+    assert (models.count, models.first, models.ends_on) == (2, 1, date(2026, 9, 28))
+    assert "1 of them on this day" in models.why
+    page = to_html(inventory)
+    assert "1 tuned model<br>" in page
+    assert "<summary>1 batch</summary>" in page
 
 
 def test_a_file_that_says_when_it_expires_ends_then() -> None:

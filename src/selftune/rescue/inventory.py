@@ -15,7 +15,7 @@ from selftune.rescue.shutdowns import Calendar, shutdowns
 
 Object = dict[str, Any]
 _OWN_NAMES: dict[tuple[Kind, str | None], str] = {
-    ("model", None): "ft: models",
+    ("model", None): "tuned models",
     ("file", "fine-tune-results"): "result files",
 }
 _MOST_REFUSED = 20
@@ -75,6 +75,8 @@ class Group(Record):
     kind: Kind
     name: str
     count: int
+    first: int
+    """How many of them end on the first day."""
     bytes: int | None = None
     ends_on: date | None = None
     """When the first of them ends."""
@@ -135,6 +137,13 @@ def left(days: int | None) -> str:
     return "over" if days < 0 else str(days)
 
 
+def counted(count: int, name: str) -> str:
+    """Return how many there are, in words."""
+    if count == 1:
+        name = name.replace("batches", "batch").removesuffix("s")
+    return f"{count:,} {name}"
+
+
 def _urgency(one: Thing | Group) -> tuple[int, int, int]:
     days = 10**9 if one.days_left is None else one.days_left
     made = one.created_at if isinstance(one, Thing) else 0
@@ -154,13 +163,16 @@ def _groups(things: list[Thing]) -> Iterator[Group]:
         found.setdefault((thing.kind, name), []).append(thing)
     for (kind, name), own in found.items():
         sizes = [thing.bytes for thing in own if thing.bytes is not None]
+        first = [thing for thing in own if thing.ends_on == own[0].ends_on]
+        rest = f" ({len(first)} of them on this day)" if len(first) < len(own) else ""
         yield Group(
             kind=kind,
             name=name,
             count=len(own),
+            first=len(first),
             bytes=sum(sizes) if sizes else None,
             ends_on=own[0].ends_on,
-            why=own[0].why,
+            why=own[0].why + rest,
         )
 
 
@@ -172,7 +184,9 @@ def _counted(found: Found, calendar: Calendar) -> Iterator[Group]:
     }
     for kind, count in counts.items():
         end = calendar.of_kind(kind)
-        yield Group(kind=kind, name=NAMES[kind], count=count, ends_on=end.on, why=end.why)
+        yield Group(
+            kind=kind, name=NAMES[kind], count=count, first=count, ends_on=end.on, why=end.why
+        )
 
 
 def _items(run: Object) -> int:

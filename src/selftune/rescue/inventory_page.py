@@ -8,11 +8,11 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from selftune.rescue.archive.format import KINDS, NAMES
-from selftune.rescue.inventory import Inventory, day_of, left
+from selftune.rescue.inventory import Inventory, counted, day_of, left
 
 _STYLE = """
 main { max-width: 76rem; } td.free { overflow-wrap: anywhere; }
-table.ends td:first-child, table.ends th:first-child { min-width: 4.5rem; }
+.ends th { white-space: nowrap; } .ends td.soft, .ends td.free { min-width: 14rem; }
 .ends td.days { font-weight: 600; white-space: nowrap; } .soon { color: var(--bad); }
 .ends td.day { white-space: nowrap; } @media (min-width: 50rem) { .ends td.id { white-space: nowrap; } }
 .later { color: var(--unsure); } td.number, th.number { text-align: right; padding-right: 1.6rem; }
@@ -29,24 +29,27 @@ def to_html(inventory: Inventory) -> str:
     page = files("selftune.rescue").joinpath("inventory.html.j2").read_text(encoding="utf-8")
     shared = files("selftune.evaluate").joinpath("templates", "report.css")
     kinds = [
-        (NAMES[kind], [thing for thing in inventory.things if thing.kind == kind])
+        [thing for thing in inventory.things if thing.kind == kind]
         for kind in KINDS
         if kind != "model"
     ]
     return environment.from_string(page).render(
         inventory=inventory,
         deadlines=list(_deadlines(inventory)),
-        kinds=[(name, things) for name, things in kinds if things],
+        kinds=[(counted(len(own), NAMES[own[0].kind]), own) for own in kinds if own],
         style=Markup(shared.read_text(encoding="utf-8") + _STYLE),  # files of this package
     )
 
 
-def _deadlines(inventory: Inventory) -> Iterator[tuple[int, str, str]]:
-    """Yield the first days on which something ends: how far they are, and what ends."""
+def _deadlines(inventory: Inventory) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
+    """Yield the first days on which something ends: how far they are, and what ends and why."""
     ending = [group for group in inventory.groups if group.days_left is not None]
     by_day = groupby(ending, key=lambda group: (group.days_left or 0, str(group.ends_on)))
     for (days, day), groups in islice(by_day, _MOST_DEADLINES):
-        yield days, day, ", ".join(f"{group.count:,} {group.name}" for group in groups)
+        by_reason: dict[str, list[str]] = {}
+        for group in groups:
+            by_reason.setdefault(group.why, []).append(counted(group.first, group.name))
+        yield days, day, [(", ".join(what), why) for why, what in by_reason.items()]
 
 
 def size_text(count: int | None) -> str:

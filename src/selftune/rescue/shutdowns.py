@@ -83,7 +83,7 @@ class Calendar:
             if alias.shutdown_date is not None
         }
         found = known.get(catalog().snapshot(base))
-        return End() if found is None else End(on=found, why=f"fine-tunes of {base} end with it")
+        return End() if found is None else End(on=found, why="fine-tunes end with their base")
 
     def of_expiry(self, expires_at: int) -> End:
         """Return when a file ends that says so itself."""

@@ -65,23 +65,34 @@ def _show(taken: "Inventory", *, every: bool) -> None:
     from selftune.rescue.inventory_page import size_text
 
     columns: tuple[str, ...] = ("days left", "ends", "what", "count", "size", "why")
-    groups = [(one.name, f"{one.count:,}", size_text(one.bytes), one.why) for one in taken.groups]
+    groups, said = [], ""
+    for one in taken.groups:
+        why, said = "" if one.why == said else one.why, one.why  # each reason once
+        groups.append((one.name, f"{one.count:,}", size_text(one.bytes), why))
     _table(columns, taken.groups, groups)
     if taken.models:
         models = [
-            (one.id, one.used[0] if one.used else "no trace", "; ".join(one.problems))
+            (_lines(one.id, one.used[0] if one.used else "no trace", *one.problems),)
             for one in taken.models
         ]
-        columns = ("days left", "ends", "model", "last seen", "what is missing")
-        _table(columns, taken.models, models)
+        _table(
+            ("days left", "ends", "model, where it was last seen, what is missing"),
+            taken.models,
+            models,
+        )
     if every:
-        things = [(one.kind, one.id, one.name, "; ".join(one.used[:1])) for one in taken.things]
-        _table(("days left", "ends", "kind", "id", "name", "named by"), taken.things, things)
+        things = [(one.kind, _lines(one.id, one.name, *one.used[:1])) for one in taken.things]
+        _table(("days left", "ends", "kind", "id, name, what names it"), taken.things, things)
     for thing, said in taken.problems:
         if thing.kind != "model":
             out.print(f"{thing.id}: {said}", soft_wrap=True, markup=False)
     for note in taken.notes:
         out.print(note, soft_wrap=True, markup=False, style="dim")
+
+
+def _lines(name: str, *known: str) -> str:
+    """Return a name, which is copied and so has a line of its own, and below it what is known."""
+    return "\n".join([name, *filter(None, known)])
 
 
 def _table(
