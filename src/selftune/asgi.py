@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 
 from selftune.api.app import create_app
 from selftune.api.archive.archive import Archive
-from selftune.api.upstream.cutover import Upstream
+from selftune.api.upstream.account import Upstream
 from selftune.core.records import Identity
 from selftune.serve.address import socket_path
 from selftune.serve.remote.serving import Serving

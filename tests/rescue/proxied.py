@@ -17,7 +17,8 @@ from openai import OpenAI
 from tests.models.sockets import answer
 from tests.rescue.stand_in import StandIn
 
-from selftune.api.upstream.cutover import Upstream
+from selftune.api.archive.archive import Archive
+from selftune.api.upstream.account import Upstream
 from selftune.asgi import application
 from selftune.core.settings import Settings
 from selftune.models.profiles import Profile
@@ -25,7 +26,8 @@ from selftune.rescue import recorder
 from selftune.rescue.cutover import switch
 from selftune.serve.address import socket_path
 from selftune.serve.process import serve
-from selftune.store.accounts import create_key
+from selftune.store.accounts import create_key, default_identity
+from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
 from selftune.store.store import Store, open_store
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:support:AbC"
@@ -94,22 +96,35 @@ def tuned(account: StandIn) -> str:
         return next(each.id for each in client.models.list() if each.id.startswith("ft:"))
 
 
+def stored(store: Store) -> list[StoredCompletion]:
+    """Return what was recorded."""
+    project = default_identity(store).project_id
+    return list(list_completions(store, project, CompletionQuery(limit=100)).data)
+
+
 @contextlib.contextmanager
 def proxied(
-    home: Path, upstream_url: str, *, records: bool = False, upstream_key: str = KEY
+    home: Path,
+    upstream_url: str,
+    *,
+    records: bool = False,
+    upstream_key: str = KEY,
+    archive: Archive | None = None,
 ) -> Iterator[Proxied]:
-    """Serve a home folder in front of an upstream."""
+    """Serve a home folder in front of an upstream, and beside an archive."""
     store = open_store(Settings(home=home, requests_per_minute=10_000_000))
     key = create_key(store, "caller")[1]
     profile = Profile(name="up", base_url=upstream_url, api_key_variable="UPSTREAM_KEY")
     upstream = Upstream(profile, socket_path(store.folder("run"), recorder.SOCKET), records)
-    app = application(store, upstream=upstream)
+    app = application(store, archive=archive, upstream=upstream)
     with (
         pytest.MonkeyPatch.context() as patched,
         socket.create_server(("127.0.0.1", 0), backlog=512) as listening,
         _recording(store),
     ):
         patched.setenv("UPSTREAM_KEY", upstream_key)
+        # asyncio leaves this out where a socket was made elsewhere: answers would wait 40 ms.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app, log_level="critical", access_log=False, ws="none", timeout_graceful_shutdown=1
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.models.sockets import answer, serving
+from tests.rescue.beside import entry, made_archive
 from tests.rescue.proxied import FAKE, MODEL, eventually
 
 from selftune.core.settings import Settings, child_environment
@@ -44,10 +45,11 @@ def selftune(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def server(home: Path) -> Iterator[tuple[int, httpx.Client]]:
+def server(home: Path, archive: Path) -> Iterator[tuple[int, httpx.Client]]:
     environment = child_environment(Settings(home=home))
     command = [sys.executable, "-u", "-m", "selftune", "serve", "--port", "0", "--no-auth"]
     command += ["--no-worker", "--upstream", "stub", "--record"]
+    command += ["--archive", str(archive)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
@@ -85,7 +87,9 @@ def test_kills_of_what_answers_and_of_what_records_lose_no_request(tmp_path: Pat
     with serving(script) as stub:
         profile = f'[profile.stub]\nbase_url = "{stub.url}"\n'
         (home / "profiles.toml").write_text(profile, encoding="utf-8")
-        with server(home) as (pid, client):
+        made_archive(tmp_path / "archive", entry("file", "file-old", filename="a.jsonl"))
+        with server(home, tmp_path / "archive") as (pid, client):
+            assert client.get("/files/file-old").json()["filename"] == "a.jsonl"
             sides: Counter[str] = Counter()
 
             def ask(number: int) -> None:

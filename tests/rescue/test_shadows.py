@@ -15,20 +15,13 @@ from tests.rescue.proxied import (
     eventually,
     proxied,
     said,
+    stored,
     tuned,
 )
 from tests.rescue.stand_in import StandIn
 from tests.wire.model_stub import name_models, playing
 
 from selftune.rescue.cutover import shadows
-from selftune.store.accounts import default_identity
-from selftune.store.completions import CompletionQuery, StoredCompletion, list_completions
-from selftune.store.store import Store
-
-
-def stored(store: Store) -> list[StoredCompletion]:
-    project = default_identity(store).project_id
-    return list(list_completions(store, project, CompletionQuery(limit=100)).data)
 
 
 def test_what_passes_is_recorded_without_secrets(tmp_path: Path) -> None:
@@ -70,6 +63,7 @@ def test_a_stream_is_recorded_as_the_answer_that_it_was(account: StandIn, tmp_pa
         ) as proxy,
         proxy.client() as client,
     ):
+        client.completions.create(model=model, prompt="Hi")  # which the API cannot store
         with client.chat.completions.stream(
             model=model, messages=[{"role": "user", "content": "Where is my order?"}]
         ) as stream:
@@ -78,6 +72,8 @@ def test_a_stream_is_recorded_as_the_answer_that_it_was(account: StandIn, tmp_pa
         [over] = [each for each in streamed if each.type == "response.completed"]
         eventually(lambda: len(stored(proxy.store)) == 2)
         chat_, response = stored(proxy.store)
+        status = json.loads((proxy.store.root / "run" / "recorder.json").read_text())
+    assert status["unreadable"] == 0
     assert chat_.output_text == told
     assert (response.kind, response.output_text) == ("response", over.response.output_text)
 

@@ -29,7 +29,8 @@ from selftune.api.middleware import Gate
 from selftune.api.models import routes as models
 from selftune.api.responses import routes as responses
 from selftune.api.uploads import routes as uploads
-from selftune.api.upstream.cutover import Cutover, Upstream
+from selftune.api.upstream.account import Upstream
+from selftune.api.upstream.cutover import Cutover
 from selftune.core.records import Identity
 from selftune.models.relay import Relay
 from selftune.serve.client import ServingClient

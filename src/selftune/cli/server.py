@@ -27,7 +27,7 @@ from selftune.store.store import Store, open_store
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from selftune.api.upstream.cutover import Upstream
+    from selftune.api.upstream.account import Upstream
     from selftune.rescue.archive.reader import Archive
 
 _BACKLOG = 2048
@@ -58,7 +58,8 @@ def serve(
     passing: PassingOn,
 ) -> None:
     """Serve OpenAI's API from this machine."""
-    settings = load_settings(host=host, port=port, workers=0 if no_worker else None)
+    workers = 0 if no_worker else None
+    settings = load_settings(host=host, port=port, workers=workers, upstream=passing.upstream)
     if no_auth and not _is_loopback(settings.host):
         raise InvalidInput(
             f"--no-auth is allowed on loopback only, and {settings.host!r} is not: "

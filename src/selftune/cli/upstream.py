@@ -13,7 +13,7 @@ from selftune.jobs.processes import KeptAlive
 from selftune.store.store import Store
 
 if TYPE_CHECKING:
-    from selftune.api.upstream.cutover import Upstream
+    from selftune.api.upstream.account import Upstream
 
 _SOCKET = "recorder.sock"
 
@@ -25,8 +25,9 @@ class PassingOn:
     upstream: Annotated[
         str | None,
         typer.Option(
-            help="Account of `selftune profiles`: it is asked for models that are not here, and for "
-            "all of its API that is not here. `selftune rescue switch` decides model by model.",
+            help="Account of `selftune profiles`: it is asked for models and ids that are not here, "
+            "and for all of its API that is not here, by batches too. `selftune rescue switch` "
+            "decides model by model.",
             metavar="PROFILE",
         ),
     ] = None
@@ -48,18 +49,16 @@ def upstream_of(store: Store, options: PassingOn) -> "Upstream | None":
         InvalidInput: it has no key, or nothing would be recorded.
 
     """
-    if options.upstream is None:
-        if options.record:
-            raise InvalidInput("--record keeps what passes through: name an --upstream too.")
-        return None
-    from selftune.api.upstream.cutover import Upstream
-    from selftune.models.profiles import find_profile, need_key
+    from selftune.api.upstream.account import named_upstream
     from selftune.serve.address import socket_path
 
-    profile = find_profile(store.root, options.upstream)
-    need_key(profile)
-    recorder = socket_path(store.folder("run"), _SOCKET)
-    return Upstream(profile, recorder, records=options.record)
+    found = named_upstream(store)
+    if found is not None:
+        recorder = socket_path(store.folder("run"), _SOCKET)
+        return found._replace(recorder=recorder, records=options.record)
+    if options.record:
+        raise InvalidInput("--record keeps what passes through: name an --upstream too.")
+    return None
 
 
 def recorder_of(store: Store, upstream: "Upstream") -> KeptAlive:

@@ -29,6 +29,9 @@ class Settings(Record):
     """Address the server listens on; loopback by default."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port the server listens on; 0 picks a free one."""
+    upstream: str = ""
+    """Account of `selftune profiles` that `selftune serve` and the batches of its workers ask for what
+    is not here, as with `--upstream`; empty means none."""
     organization: str = "selftune"
     """Slug of the default organisation, part of every fine-tuned model's name."""
     workers: Annotated[int, Field(ge=0, le=64)] = 1

@@ -9,6 +9,8 @@ QUESTIONS = frozenset(
 """Where a model is asked; its name decides."""
 COMPARED = frozenset(("/v1/chat/completions", "/v1/responses", "/v1/completions"))
 """Whose answers are texts and calls, which can be compared."""
+RECORDED = frozenset(("/v1/chat/completions", "/v1/responses"))
+"""Whose answers the API can store: it has no object for a plain completion."""
 
 
 class Asked(msgspec.Struct):

@@ -4,19 +4,19 @@ Plain ASGI, inside the gate: what is passed on must cost next to nothing.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from selftune.api.context import Context
+from selftune.api.upstream.account import Upstream
 from selftune.api.upstream.asked import (
     COMPARED,
     QUESTIONS,
+    RECORDED,
     Asked,
     asked_of,
     conversation_of,
@@ -24,35 +24,20 @@ from selftune.api.upstream.asked import (
 )
 from selftune.api.upstream.hearing import Hearing
 from selftune.api.upstream.here import Here
-from selftune.api.upstream.incoming import body_of, outgoing_of, rest_of
+from selftune.api.upstream.incoming import body_of, outgoing_of
 from selftune.api.upstream.passing import ANSWERED_BY, Passing
 from selftune.api.upstream.shadowing import Shadows
-from selftune.api.upstream.within import Held, attempt, replayed
+from selftune.api.upstream.things import Things
+from selftune.api.upstream.within import attempt, replayed
 from selftune.api.upstream.witness import Witness
 from selftune.core.errors import NotFound
 from selftune.core.records import Identity
 from selftune.models.forward import Forwarder
 from selftune.models.noted import Heard, Note
-from selftune.models.profiles import Profile
 from selftune.models.switches import TIMEOUT_SECONDS, Followed, Side, Switch
 from selftune.store.completions import get_completion
 
 _log = logging.getLogger("selftune.upstream")
-_METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
-_THINGS = ("/v1/chat/completions/", "/v1/responses/")
-"""What callers kept of their own by asking a model here: it may be kept upstream."""
-_MODELS = "/v1/models/"
-_UNKNOWN = frozenset((404,))
-
-
-class Upstream(NamedTuple):
-    """An account to pass requests on to."""
-
-    profile: Profile
-    recorder: Path
-    """Socket of the process that records and compares."""
-    records: bool = False
-    """Whether requests and answers are kept."""
 
 
 class Plan(NamedTuple):
@@ -94,12 +79,14 @@ class Cutover:
     def __init__(
         self, app: ASGIApp, parts: Context, routes: Sequence[BaseRoute], upstream: Upstream
     ) -> None:
-        self._app, self._routes, self._store = app, routes, parts.store
-        self._records = upstream.records
+        self._app, self._store = app, parts.store
         self._here = Here(parts.store, parts.relay)
         self._switches = Followed(parts.store.root)
         self._passing = Passing(Forwarder(upstream.profile))
-        self._witness = Witness(upstream.recorder)
+        self._things = Things(app, parts, routes, self._passing)
+        self._witness = None if upstream.recorder is None else Witness(upstream.recorder)
+        self._compared = frozenset() if self._witness is None else COMPARED
+        self._recorded = RECORDED if upstream.records else frozenset()
         self._shadows = Shadows(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,15 +99,12 @@ class Cutover:
             await self._app(scope, receive, send)
         elif scope["method"] == "POST" and path in QUESTIONS:
             await self._question(scope, receive, send)
-        elif not self._is_ours(scope):
-            await self._pass_on(scope, receive, send)
-        elif path.startswith(_THINGS) or (path.startswith(_MODELS) and scope["method"] == "GET"):
-            await self._look_for(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._things(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._witness.start()
+        if self._witness is not None:
+            self._witness.start()
 
         async def told() -> Message:
             message = await receive()
@@ -131,10 +115,9 @@ class Cutover:
         try:
             await self._app(scope, told, send)
         finally:
-            await self._witness.close()
+            if self._witness is not None:
+                await self._witness.close()
             await self._passing.close()
-
-    # questions to models
 
     async def _question(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await body_of(receive)
@@ -148,14 +131,13 @@ class Cutover:
             await self._app(scope, replayed(body, receive), send)
             return
         name = scope["selftune.request_id"].encode()
-        is_compared = scope["path"] in COMPARED
         is_shadowed = (
-            is_compared
+            scope["path"] in self._compared
             and plan.switch is not None
             and asked.previous_response_id is None
             and plan.switch.is_shadowed(name)
         )
-        is_recorded = is_compared and self._records
+        is_recorded = scope["path"] in self._recorded
         hearing = Hearing() if is_recorded or is_shadowed else None
         question = _Question(scope, receive, send, body, asked, hearing)
         side = await self._answer(question, plan)
@@ -232,41 +214,20 @@ class Cutover:
         """Tell of an exchange that is over; ask the replacement before, where it has its share."""
         if not is_shadowed:
             if note.is_recorded:
-                self._witness.tell(note)
+                self._tell(note)
             return
         name = plan.name(question.asked, "replacement")
         body = renamed(question.body, name, stream=False, store=False, stream_options=None)
 
         def tell(heard: Heard | None) -> None:
             note.shadow, note.is_left_out = heard, heard is None
-            self._witness.tell(note)
+            self._tell(note)
 
         self._shadows.ask(question.scope, body, name, tell)
 
-    # all else
-
-    def _is_ours(self, scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in _METHODS:
-            await self._app(scope, receive, send)
-            return
-        first = await receive()
-        if first["type"] != "http.request":
-            raise ClientDisconnect
-        body: bytes | AsyncIterator[bytes] = first.get("body", b"")
-        if first.get("more_body", False):
-            body = rest_of(first, receive)
-        await self._passing.answer(scope, (receive, send), outgoing_of(scope, body), None)
-
-    async def _look_for(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer of what is kept here, else pass on."""
-        body = await body_of(receive)
-        held = Held(send, _UNKNOWN)
-        await self._app(dict(scope), replayed(body, receive), held.send)
-        if held.refusal is not None:
-            await self._passing.answer(scope, (receive, send), outgoing_of(scope, body), None)
+    def _tell(self, note: Note) -> None:
+        if self._witness is not None:
+            self._witness.tell(note)
 
 
 def _is_kept(path: str, asked: Asked) -> bool:

@@ -42,6 +42,12 @@ def outgoing_of(
     return Outgoing(scope["method"], path, scope["query_string"], headers, body, model)
 
 
+def is_form(scope: Scope) -> bool:
+    """Return whether a request's body is a form, which may hold a large file."""
+    kind: bytes = dict(scope["headers"]).get(b"content-type", b"")
+    return kind.startswith(b"multipart/form-data")
+
+
 async def body_of(receive: Receive) -> bytes:
     """Return a whole body; the gate has limited it.
 
