@@ -14,23 +14,29 @@ from typing import Any
 from starlette.applications import Starlette
 
 from selftune import worker, workflow
+from selftune.api.upstream.account import named_upstream
 from selftune.asgi import application
 from selftune.core.records import Job
 from selftune.jobs.queue import BATCH, Lease
+from selftune.models.requests import asked_wait
 from selftune.serve.batches.answers import Reply
 from selftune.store.accounts import default_identity
 from selftune.store.store import Store
 
 
 def carry_out(store: Store, job: Job, lease: Lease) -> None:
-    """Carry out one batch for the project that it belongs to."""
+    """Carry out one batch for the project that it belongs to.
+
+    Its requests go where those of the server go: to the account upstream too, if one is named.
+    """
     caller = default_identity(store).model_copy(
         update={"project_id": job.project_id, "key_id": job.id, "is_admin": False}
     )
     # A batch is no part of what its project may send in a minute
     settings = store.settings.model_copy(update={"requests_per_minute": sys.maxsize})
-    inside = Inside(application(replace(store, settings=settings), caller=caller))
-    workflow.run_batch(store, job, lease, inside.ask)
+    store_of_batch = replace(store, settings=settings)
+    inside = Inside(application(store_of_batch, caller=caller, upstream=named_upstream(store)))
+    workflow.run_batch(store, job, lease, inside.ask, inside.close)
 
 
 class Inside:
@@ -63,13 +69,25 @@ class Inside:
         await self._app(scope, told.receive, told.send)
         return told.reply
 
+    async def close(self) -> None:
+        """End the application's connections, as its server does: by a lifespan that is over at once."""
+        todo = ["lifespan.shutdown", "lifespan.startup"]
+
+        async def receive() -> dict[str, Any]:
+            return {"type": todo.pop()}
+
+        async def send(_message: MutableMapping[str, Any]) -> None:
+            return
+
+        await self._app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+
 
 class _Told:
     """Both ends of one exchange."""
 
     def __init__(self, body: bytes) -> None:
         self._todo: list[bytes] = [body]
-        self._status, self._request_id = 0, ""
+        self._status, self._headers = 0, dict[bytes, bytes]()
         self._parts: list[bytes] = []
 
     async def receive(self) -> dict[str, Any]:
@@ -79,14 +97,14 @@ class _Told:
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            self._status = message["status"]
-            self._request_id = dict(message["headers"])[b"x-request-id"].decode()
+            self._status, self._headers = message["status"], dict(message["headers"])
         else:
             self._parts.append(message.get("body", b""))
 
     @property
     def reply(self) -> Reply:
-        return Reply(self._status, self._request_id, b"".join(self._parts))
+        name = self._headers[b"x-request-id"].decode("latin-1")
+        return Reply(self._status, name, b"".join(self._parts), asked_wait(self._headers))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from selftune.train.tracked import tracked
 
 if TYPE_CHECKING:
     from selftune.data.validate import Accepted
-    from selftune.serve.batches.asking import Ask
+    from selftune.serve.batches.asking import Ask, Close
     from selftune.store.creations import Creation
     from selftune.train.remote.training import Hearing
 
@@ -294,8 +294,8 @@ def run_eval(store: Store, job: Job, lease: Lease) -> None:
     carry_out(store, lease, backing_of(store, caller))
 
 
-def run_batch(store: Store, job: Job, lease: Lease, ask: "Ask") -> None:
-    """Carry one batch from where it stands to its end; `ask` answers one request.
+def run_batch(store: Store, job: Job, lease: Lease, ask: "Ask", close: "Close") -> None:
+    """Carry one batch from where it stands to its end; `ask` answers one request, until `close`.
 
     Raises:
         SelftuneError: its files cannot be stored.
@@ -305,7 +305,7 @@ def run_batch(store: Store, job: Job, lease: Lease, ask: "Ask") -> None:
     # Here, not above: the server reads this module and runs no batches.
     from selftune.serve.batches.run import carry_out
 
-    carry_out(store, lease, ask)
+    carry_out(store, lease, ask, close)
 
 
 def _validate(store: Store, job: Job, lease: Lease, run: JobRun) -> "Accepted":

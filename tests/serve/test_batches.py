@@ -341,7 +341,7 @@ def test_the_end_of_a_batch_is_announced(open_sqlite: OpenStore, end: str) -> No
     assert (event["type"], event["data"]) == (f"batch.{end}", {"id": batch.id})
 
 
-@pytest.mark.parametrize("busy", [429, 503])
+@pytest.mark.parametrize("busy", [429, 500, 503, 504])
 def test_a_busy_model_is_asked_again_until_it_answers(
     store: Store, monkeypatch: pytest.MonkeyPatch, busy: int
 ) -> None:
@@ -350,6 +350,39 @@ def test_a_busy_model_is_asked_again_until_it_answers(
     api = Api(busy, busy)
     carry_out(store, lease, api.ask)
     assert (now(store, batch).completed, api.asked.total()) == (1, 3)
+
+
+def test_who_asks_for_quiet_is_left_alone_for_so_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PAUSES_SECONDS", (1, 2, 4))
+    batch, lease = started(store, many(1))
+    waits = iter((0.5, 30.0, 9e9, 0.0))
+    slept: list[float] = []
+
+    async def ask(path: str, body: bytes) -> Reply:
+        seconds = next(waits)
+        return Reply(429 if seconds else 200, "req_1", b"{}", seconds)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", sleep)
+        carry_out(store, lease, ask)
+    assert slept == [1, 30.0, asking.QUIET_SECONDS]
+    assert now(store, batch).completed == 1
+
+
+def test_a_server_that_fails_is_asked_again_and_not_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PAUSES_SECONDS", (0.001,) * 9)
+    batch, lease = started(store, many(1))
+    api = Api(*[500] * 9)
+    carry_out(store, lease, api.ask)
+    assert api.asked.total() == 3
+    assert content(store, batch, "error")[0]["response"]["status_code"] == 500
 
 
 def test_a_model_that_stays_away_is_told_as_it_says(

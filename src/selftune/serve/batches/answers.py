@@ -30,6 +30,8 @@ class Reply(NamedTuple):
     status: int
     request_id: str
     body: bytes
+    wait_seconds: float = 0.0
+    """For which it asks to be left alone."""
 
 
 class _Body(msgspec.Struct):

@@ -12,13 +12,20 @@ from selftune.store.store import Store
 
 Ask = Callable[[str, bytes], Awaitable[Reply]]
 """A path and a body -> what the API answers to them."""
+Close = Callable[[], Awaitable[None]]
+"""Ends what was opened to ask."""
 AT_ONCE = 32
 """Requests on their way: a kill repeats no more than these."""
 PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)
-"""Before each further attempt of a request that finds the model busy or away."""
+"""Before each further attempt of a request that finds the model busy or away; longer where it asks
+for that."""
 QUIET_SECONDS = 600.0
 """Where nothing at all was answered for so long, nobody waits any longer."""
-_BUSY = (429, 503)
+_BUSY = (408, 429, 502, 503, 504)
+"""Of this server and of an account upstream: the same request may be answered later."""
+_FAILED = 500
+_FAILURES = 2
+"""Attempts after such an answer: upstream, it may pass; here, it is a mistake that stays."""
 
 
 class Asking:
@@ -40,12 +47,15 @@ class Asking:
                 with_space(partial(self._answers.add, name, request.custom_id, reply))
 
     async def _patiently(self, body: bytes) -> Reply:
+        failures = 0
         for pause in PAUSES_SECONDS:
             reply = await self._ask(self._url, body)
-            if reply.status not in _BUSY:
+            failures += reply.status == _FAILED
+            may_pass = reply.status == _FAILED and failures <= _FAILURES
+            if reply.status not in _BUSY and not may_pass:
                 self._heard = time.monotonic()
                 return reply
             if time.monotonic() - self._heard > QUIET_SECONDS:
                 return reply
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(max(pause, reply.wait_seconds), QUIET_SECONDS))
         return await self._ask(self._url, body)

@@ -18,7 +18,7 @@ from selftune.core.errors import Conflict, NotFound
 from selftune.core.records import File, Job, JobError
 from selftune.jobs.queue import EXPIRED, Lease, fenced, move, reset_attempts, update_state
 from selftune.serve.batches.answers import Answers, with_space
-from selftune.serve.batches.asking import AT_ONCE, Ask, Asking
+from selftune.serve.batches.asking import AT_ONCE, Ask, Asking, Close
 from selftune.serve.batches.lines import check_lines, requests_of
 from selftune.store.batches import Batch, LineError, get_batch_in, note_batch
 from selftune.store.blobs import CHUNK_BYTES
@@ -46,7 +46,11 @@ class Run(NamedTuple):
     answers: Answers
 
 
-def carry_out(store: Store, lease: Lease, ask: Ask) -> None:
+async def _nothing() -> None:
+    return
+
+
+def carry_out(store: Store, lease: Lease, ask: Ask, close: Close = _nothing) -> None:
     """Ask, keep, and end the batch.
 
     Raises:
@@ -62,7 +66,7 @@ def carry_out(store: Store, lease: Lease, ask: Ask) -> None:
     elif batch.in_progress_at is not None or _begin(store, lease, batch, path):
         with closing(_answers(store, batch)) as answers:
             run = Run(store, lease, batch, path, answers)
-            asyncio.run(_answer_all(run, ask))
+            asyncio.run(_answer_all(run, ask, close))
             _end(run)
 
 
@@ -127,7 +131,7 @@ def _answers(store: Store, batch: Batch) -> Answers:
             time.sleep(_PAUSE_SECONDS)
 
 
-async def _answer_all(run: Run, ask: Ask) -> None:
+async def _answer_all(run: Run, ask: Ask, close: Close) -> None:
     """Ask until every request has its answer, the time is over, or nobody wants to know."""
     asking = Asking(run.store, run.batch, requests_of(run.path), run.answers, ask)
     tasks = [asyncio.create_task(asking.work()) for _ in range(AT_ONCE)]
@@ -145,6 +149,7 @@ async def _answer_all(run: Run, ask: Ask) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await close()
 
 
 def _goes_on(run: Run) -> bool:
