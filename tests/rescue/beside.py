@@ -17,7 +17,8 @@ from selftune.core.settings import Settings
 from selftune.rescue.archive.format import Entry, Kind, Source
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.archive.writer import writing
-from selftune.store.accounts import create_key
+from selftune.store.accounts import DEFAULT_PROJECT, create_key
+from selftune.store.completions import StoredChoice, StoredCompletion
 from selftune.store.store import Store, open_store
 
 START = 1_780_000_000
@@ -88,6 +89,20 @@ def made_archive(folder: Path, *entries: Entry, unread: Sequence[str] = ()) -> A
 def entry(kind: Kind, name: str, parent: str | None = None, **told: Any) -> Entry:
     found = {"id": name, **told}
     return Entry(kind=kind, id=name, parent=parent, fetched_at=START, object=found)
+
+
+def stored_chat(store: Store, **told: Any) -> StoredCompletion:
+    """Return a chat as this server keeps one."""
+    message = {"role": "assistant", "content": "b"}
+    return StoredCompletion(
+        id=store.ids.new("chatcmpl-"),
+        project_id=DEFAULT_PROJECT,
+        kind="chat.completion",
+        created_at=store.now(),
+        messages=({"role": "user", "content": "a"},),
+        choices=(StoredChoice(message=message, finish_reason="stop"),),
+        **told,
+    )
 
 
 async def all_of(listing: Any) -> list[dict[str, Any]]:

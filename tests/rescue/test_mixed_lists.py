@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.rescue.beside import ROW, START, Served, all_of, entry, error_of, made_archive, play
+from tests.rescue.beside import (
+    ROW,
+    START,
+    Served,
+    all_of,
+    entry,
+    error_of,
+    made_archive,
+    play,
+    stored_chat,
+)
 
 from selftune.rescue.archive.format import Entry, Kind
-from selftune.store.accounts import DEFAULT_PROJECT
-from selftune.store.completions import StoredChoice, StoredCompletion, save_completion
+from selftune.store.completions import save_completion
 
 SCHEMA: dict[str, object] = {"type": "object", "properties": {"answer": {"type": "string"}}}
 CRITERION = {
@@ -89,16 +98,7 @@ async def make(here: Served, kind: Kind, training: str) -> str:
             metadata={"n": store.ids.letters(8)},
         )
         return batch.id
-    message = {"role": "assistant", "content": "b"}
-    chat = StoredCompletion(
-        id=store.ids.new("chatcmpl-"),
-        project_id=DEFAULT_PROJECT,
-        kind="chat.completion",
-        model="selftune/fake",
-        created_at=store.now(),
-        messages=({"role": "user", "content": "a"},),
-        choices=(StoredChoice(message=message, finish_reason="stop"),),
-    )
+    chat = stored_chat(store, model="selftune/fake")
     save_completion(store, chat)
     return chat.id
 

@@ -7,7 +7,9 @@ from pydantic import Field
 from selftune.core.records import Record, Usage
 from selftune.store.files import Order
 
-Kind = Literal["chat.completion", "response"]
+Kind = Literal["chat.completion", "response", "archived"]
+"""`archived` is a chat of an archived account, for runs of evals: lists do not have it, it is answered
+from the archive, and its time is never over."""
 
 
 class StoredChoice(Record):

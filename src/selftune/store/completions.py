@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, or_, select
 
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.pages import Page, page_of
@@ -23,23 +23,31 @@ from selftune.store.schema import completion_metadata, completions
 from selftune.store.store import Store
 
 __all__ = [
+    "ARCHIVED",
     "CompletionQuery",
     "Kind",
     "StoredChoice",
     "StoredCompletion",
+    "archived_completions",
     "delete_completion",
     "each_completion",
     "expire_completions",
     "get_completion",
     "list_completions",
+    "save_archived",
     "save_completion",
     "update_metadata",
 ]
+ARCHIVED: Kind = "archived"
 DEFAULT_LIMIT = 20
 _AT_ONCE = 32
 """Rows that are read together: one may hold a request of many megabytes."""
 _DAY = 86_400
-_NAMES: dict[Kind, str] = {"chat.completion": "Chat completion", "response": "Response"}
+_NAMES: dict[Kind, str] = {
+    "chat.completion": "Chat completion",
+    "response": "Response",
+    ARCHIVED: "Archived chat completion",
+}
 _OF_OPTIONS = ("temperature", "top_p", "user")
 """Options that have a column of their own, to be found by."""
 
@@ -49,6 +57,26 @@ def save_completion(store: Store, *many: StoredCompletion) -> None:
     with store.db.write() as connection:
         for completion in many:
             _insert(connection, completion)
+
+
+def save_archived(store: Store, *many: StoredCompletion) -> None:
+    """Keep chats of an archived account, except those whose ids are here."""
+    names = [each.id for each in many]
+    with store.db.write() as connection:
+        store.db.lock(connection, ARCHIVED)
+        known = select(completions.c.id).where(completions.c.id.in_(names))
+        here = set(connection.execute(known).scalars())
+        for completion in many:
+            if completion.id not in here:
+                _insert(connection, completion)
+
+
+def archived_completions(store: Store, project_id: str) -> frozenset[str]:
+    """Return the ids of the chats of an archived account that a project has here."""
+    column = completions.c
+    query = select(column.id).where(column.project_id == project_id, column.kind == ARCHIVED)
+    with store.db.read() as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def _insert(connection: Connection, completion: StoredCompletion) -> None:
@@ -136,7 +164,7 @@ def delete_completion(store: Store, project_id: str, kind: Kind, completion_id: 
 
 def expire_completions(store: Store) -> int:
     """Forget the completions whose time is over; return how many."""
-    over = completions.c.created_at <= _oldest(store)
+    over = ~_lasts(store)
     with store.db.write() as connection:
         ids = select(completions.c.id).where(over)
         _drop_metadata(connection, completion_metadata.c.completion_id.in_(ids))
@@ -176,7 +204,7 @@ def _scan(
 def _conditions(store: Store, project_id: str, query: CompletionQuery) -> list[ColumnElement[bool]]:
     """Return what the database can decide."""
     column = completions.c
-    found = [column.project_id == project_id, column.created_at > _oldest(store)]
+    found = [column.project_id == project_id, _lasts(store)]
     equal = ("kind", "model", "temperature", "top_p")
     given = {name: getattr(query, name) for name in equal}
     found += [column[name] == value for name, value in given.items() if value is not None]
@@ -205,9 +233,10 @@ def _position(store: Store, project_id: str, completion_id: str) -> int:
     return int(row.position)
 
 
-def _oldest(store: Store) -> int:
-    """Return the last second whose completions are over."""
-    return store.now() - store.settings.keep_completions_days * _DAY
+def _lasts(store: Store) -> ColumnElement[bool]:
+    """Return which completions are not over."""
+    oldest = store.now() - store.settings.keep_completions_days * _DAY
+    return or_(completions.c.created_at > oldest, completions.c.kind == ARCHIVED)
 
 
 def _unknown(kind: Kind, completion_id: str) -> NotFound:

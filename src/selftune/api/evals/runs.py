@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from selftune.api.archive.bring import bring_eval, bring_file
+from selftune.api.archive.chats import bring_chats
 from selftune.api.context import (
     Context,
     answer,
@@ -37,7 +38,12 @@ from selftune.api.sampling import served
 from selftune.api.spec_profile import files_or_placeholders, tolerated
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
 from selftune.evaluate.sources.create import cancel_run, create_run, delete_run
-from selftune.evaluate.sources.data_source import DataSource, FileId, read_data_source
+from selftune.evaluate.sources.data_source import (
+    DataSource,
+    FileId,
+    StoredCompletions,
+    read_data_source,
+)
 from selftune.evaluate.sources.sampling import chat_words
 from selftune.serve.frames import SampleRequest
 from selftune.serve.resolve import Served
@@ -120,6 +126,8 @@ def _create(request: Request, eval_id: str, wanted: CreateRun) -> Response:
     if isinstance(source.source, FileId):
         bring_file(request, source.source.id, "data_source.source.id")
         files_or_placeholders(request, source.source.id)
+    elif isinstance(source.source, StoredCompletions):
+        bring_chats(context(request), identity(request))
     _check_model(request, source)
     creation = creation_of(request, wanted.model_dump(mode="json"))
     store, caller = context(request).store, identity(request)

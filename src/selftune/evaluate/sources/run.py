@@ -38,7 +38,7 @@ from selftune.evaluate.sources.sampling import chat_words
 from selftune.evaluate.task import Backing, Task
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import Lease, fenced, move
-from selftune.store.completions import CompletionQuery, each_completion
+from selftune.store.completions import ARCHIVED, CompletionQuery, each_completion
 from selftune.store.eval_runs import Run, get_run_by_id
 from selftune.store.evals import Eval, get_eval
 from selftune.store.files import get_file
@@ -124,8 +124,9 @@ def _rows(store: Store, run: Run, made: Eval, source: DataSource) -> Iterator[It
         with _path(store, run, found.id).open("rb") as file:
             yield _seen(file_rows(file), f"The file '{found.id}'")
     else:
-        kept = each_completion(store, run.project_id, _query(made, source))
-        yield _seen(stored_rows(kept), "What was stored")
+        queries = _queries(made, source)
+        kept = chain(*(each_completion(store, run.project_id, query) for query in queries))
+        yield _seen(stored_rows(islice(kept, queries[0].limit)), "What was stored")
 
 
 def _path(store: Store, run: Run, file_id: str) -> Path:
@@ -151,14 +152,16 @@ def _seen(rows: Iterator[RawRow], what: str) -> Iterator[RawRow]:
     return chain(first, rows)
 
 
-def _query(made: Eval, source: DataSource) -> CompletionQuery:
-    """Return which completions or responses are meant: the eval's filter counts too."""
+def _queries(made: Eval, source: DataSource) -> tuple[CompletionQuery, ...]:
+    """Return which completions or responses are meant, older ones first: the eval's filter counts."""
     found = source.source
     given = found.model_dump(exclude={"type", "metadata"}, exclude_none=True)
     of_eval = made.config.get("metadata") or {}
     of_run = getattr(found, "metadata", None) or {}
-    kind = "chat.completion" if isinstance(found, StoredCompletions) else "response"
-    return CompletionQuery.model_validate(given | {"kind": kind, "metadata": of_eval | of_run})
+    wanted = given | {"metadata": of_eval | of_run}
+    is_chat = isinstance(found, StoredCompletions)
+    kinds = (ARCHIVED, "chat.completion") if is_chat else ("response",)
+    return tuple(CompletionQuery.model_validate(wanted | {"kind": kind}) for kind in kinds)
 
 
 @contextmanager
