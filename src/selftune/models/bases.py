@@ -50,6 +50,18 @@ def base_folder(base: Base, root: Path, *, download: bool = False) -> Path:
     return folder
 
 
+def folder_beneath(folder: Path, told: str) -> Path | None:
+    """Return the folder of the base that an adapter's folder is for; None where it is not there.
+
+    It is where `base.json` told it to be. A base that was trained here too lies beside the adapter,
+    wherever the home folder has been moved since.
+    """
+    for place in (Path(told), folder.parent / Path(told).name):
+        if told and (place / "config.json").is_file():
+            return place
+    return None
+
+
 def is_here(base: Base, root: Path) -> bool:
     """Return whether a base can be used without a download."""
     if base.engine != "hf" or base.server is not None:

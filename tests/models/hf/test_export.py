@@ -133,6 +133,25 @@ def test_a_model_that_was_trained_whole_has_no_adapter(
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 1000
 
 
+def test_a_base_that_was_trained_here_is_found_where_the_home_was_moved_to(
+    made: Trained, source: Source, tmp_path: Path
+) -> None:
+    models = tmp_path / "moved" / "models"
+    shutil.copytree(made.folder, models / "adapter")
+    shutil.copytree(made.base, models / "whole")
+    told = json.loads((models / "adapter" / "base.json").read_text(encoding="utf-8"))
+    told["folder"] = str(tmp_path / "before" / "models" / "whole")
+    (models / "adapter" / "base.json").write_text(json.dumps(told), encoding="utf-8")
+    assert check_folder(models / "adapter")
+    shutil.copy(made.folder / "renderer.json", models / "whole")  # as of every model of training
+    own = source.model_copy(update={"base_folder": models / "whole"})
+    with pytest.raises(InvalidInput, match="export it as merged"):
+        export(own, tmp_path / "peft", "peft", "")
+    shutil.rmtree(models / "whole")
+    with pytest.raises(InvalidInput, match="neither in its folder nor in the catalogue"):
+        check_folder(models / "adapter")
+
+
 def test_a_card_says_what_was_done_and_nothing_of_anybodys_data() -> None:
     base = Base(id="mine", context=100, source="/home/somebody/models/mine", license="Apache-2.0")
     card = model_card(

@@ -25,7 +25,6 @@ def export(
 ) -> None:
     """Write a trained open model as others read it, with a model card."""
     from selftune.core.errors import InvalidInput
-    from selftune.models.bases import base_folder
     from selftune.models.card import model_card
     from selftune.store.models import get_model
 
@@ -47,7 +46,7 @@ def export(
         model=model.id,
         folder=folder,
         base_id=own_base or model.base,
-        base_folder=base_folder(base, store.root) if base is not None and own_base else None,
+        base_folder=_base_folder(store, folder, base) if own_base else None,
         base_name=_repository(store, base),
     )
     converter = store.settings.gguf_converter
@@ -61,7 +60,6 @@ def check(
     what: Annotated[str, typer.Argument(help="A model's name, or the folder of an export.")],
 ) -> None:
     """Check that a model or an export still answers as it did when it was trained."""
-    from selftune.models.bases import base_folder
     from selftune.models.hf.checking import base_of, check_folder
     from selftune.store.models import get_model
 
@@ -70,8 +68,7 @@ def check(
     if not folder.is_dir():
         folder = store.root / str(get_model(store, identity.project_id, what).folder)
     own_base = base_of(folder)
-    base = None if own_base is None else _base(store, own_base)
-    place = None if base is None else base_folder(base, store.root)
+    place = None if own_base is None else _base_folder(store, folder, _base(store, own_base))
     out.print(f"as trained: {check_folder(folder, place)}", markup=False, soft_wrap=True)
 
 
@@ -79,6 +76,16 @@ def _base(store: "Store", name: str) -> "Base | None":
     from selftune.models.chosen import catalog_of
 
     return catalog_of(store.settings).find(name)
+
+
+def _base_folder(store: "Store", folder: Path, base: "Base | None") -> Path | None:
+    """Return where the base of an adapter is: as its folder says, else as the catalogue does."""
+    from selftune.models.bases import base_folder, folder_beneath
+
+    found = folder_beneath(folder, str(_told(folder).get("folder") or ""))
+    if found is None and base is not None:
+        return base_folder(base, store.root)
+    return found
 
 
 def _repository(store: "Store", base: "Base | None") -> str | None:
@@ -105,7 +112,7 @@ def _made(
         "base_id": base_id,
         "created": created,
         "adapter": _adapter(folder),
-        "fingerprint": _fingerprint(folder),
+        "fingerprint": _told(folder).get("fingerprint"),
     }
     try:
         job = get_job(store, identity.project_id, model.job_id or "")
@@ -160,10 +167,12 @@ def _adapter(folder: Path) -> dict[str, object]:
     return {"rank": config.get("r"), "alpha": config.get("lora_alpha")}
 
 
-def _fingerprint(folder: Path) -> str | None:
+def _told(folder: Path) -> dict[str, object]:
+    """Return what an adapter's folder says of its base."""
     import json
 
     try:
-        return str(json.loads((folder / "base.json").read_text(encoding="utf-8"))["fingerprint"])
-    except (OSError, ValueError, KeyError):
-        return None
+        found = json.loads((folder / "base.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -21,6 +21,7 @@ from selftune.core.errors import Conflict, InvalidInput, MissingExtra
 from selftune.core.records import Record
 from selftune.models.card import Format
 from selftune.models.hf.adapter_files import CONFIG, WEIGHTS, read_adapter
+from selftune.models.hf.kept import NAME as RENDERER
 from selftune.models.hf.loading import Precision, fingerprint, load_base, weight_files
 from selftune.models.hf.probes import FILE as PROBES
 
@@ -142,6 +143,12 @@ def _check_source(source: Source, kind: Format) -> None:
         return
     if source.base_folder is None:
         raise InvalidInput(f"The base {source.base_id!r} of {source.model!r} is not here.")
+    if kind == "peft" and (source.base_folder / RENDERER).exists():
+        raise InvalidInput(
+            f"{source.model!r} is an adapter on a model that was trained here, which nobody else "
+            "has: export it as merged.",
+            param="format",
+        )
     told = json.loads((source.folder / BASE).read_text(encoding="utf-8"))
     if fingerprint(source.base_folder) != told["fingerprint"]:
         raise InvalidInput(
@@ -210,7 +217,7 @@ def _write_gguf(source: Source, folder: Path, converter: Path | None) -> None:
     if run.returncode or not made.is_file() or not _is_gguf(made):
         said = (run.stderr or run.stdout).strip()[-_SHOWN:]
         raise MissingExtra(f"llama.cpp's converter wrote no GGUF file; it said: {said}")
-    for name in (PROBES, "renderer.json"):
+    for name in (PROBES, RENDERER):
         if (whole / name).is_file():
             shutil.copyfile(whole / name, folder / name)
     shutil.rmtree(whole)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from selftune.core.errors import InvalidInput, JobFailed
 from selftune.core.records import Record
-from selftune.models.bases import base_folder
+from selftune.models.bases import base_folder, folder_beneath
 from selftune.models.catalog import catalog
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ def build(params: Params) -> "Runtime":
         raise InvalidInput(error.message, code=error.code) from error
     if not told:
         return Runtime(engine_for(params.folder, None, precision), renderer, None, params.threads)
-    base = _base(told, params.cache.parent)
+    base = _base(params.folder, told, params.cache.parent)
     engine = engine_for(base, str(told.get("fingerprint")), precision)
     return Runtime(engine, renderer, params.folder, params.threads)
 
 
-def _base(told: dict[str, Any], root: Path) -> Path:
+def _base(model: Path, told: dict[str, Any], root: Path) -> Path:
     """Return the folder of the base that a model was trained on."""
-    folder = Path(str(told.get("folder", "")))
-    if (folder / "config.json").is_file():
+    folder = folder_beneath(model, str(told.get("folder", "")))
+    if folder is not None:
         return folder
     base = catalog(root).find(str(told.get("id")))
     if base is None:

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 from selftune.core.canonical import canonical_json
 from selftune.core.errors import JobFailed
 from selftune.core.records import Record
+from selftune.models.bases import folder_beneath
 from selftune.models.hf.loading import Loaded, choose_device, fingerprint, load_base
 from selftune.train.engine import TrainRequest
 
@@ -119,14 +120,15 @@ def find_start(request: TrainRequest) -> Start:
         name = request.base or folder.name
         return Start(Origin(id=name, folder=str(folder), fingerprint=fingerprint(folder)), None)
     origin = Origin.model_validate_json((folder / BASE).read_text("utf-8"))
-    if not Path(origin.folder).is_dir() or fingerprint(Path(origin.folder)) != origin.fingerprint:
+    base = folder_beneath(folder, origin.folder)
+    if base is None or fingerprint(base) != origin.fingerprint:
         raise JobFailed(
             f"The base {origin.id!r} that the model was trained on is not there any more, or was "
             "changed since. Put the same files back to go on from this model.",
             code="model_not_available",
             param="model",
         )
-    return Start(origin, folder)
+    return Start(origin.model_copy(update={"folder": str(base)}), folder)
 
 
 def adapter_settings(folder: Path) -> tuple[int, float]:
