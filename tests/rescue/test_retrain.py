@@ -20,7 +20,7 @@ from selftune.jobs.queue import JobQuery, get_job, list_jobs
 from selftune.models.catalog import catalog
 from selftune.models.own_catalog import set_replacement
 from selftune.rescue.archive.reader import Archive
-from selftune.rescue.proof.plan import graders_of_eval
+from selftune.rescue.proof.graders import graders_of_eval
 from selftune.rescue.record.trained import files_of
 from selftune.rescue.retrain.run import Wishes, retrain
 from selftune.rescue.retrain.translate import translate
@@ -111,6 +111,12 @@ def test_a_file_may_be_given_where_the_archive_has_none(
     words = (lost, "--archive", str(archive), "--base", "selftune/fake", "--no-wait")
     [created] = json.loads(command(tmp_path, *words, "--training", str(training)).stdout)
     assert created["status"] == "validating_files"
+    [again] = json.loads(command(tmp_path, *words, "--training", str(training)).stdout)
+    assert again["job"] == created["job"]
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(training.read_bytes() * 2 if training is not None else b"")
+    [anew] = json.loads(command(tmp_path, *words, "--training", str(other)).stdout)
+    assert anew["job"] != created["job"]
     both = CliRunner().invoke(
         app,
         ["rescue", "retrain", first, *words, "--training", str(training)],

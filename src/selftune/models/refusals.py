@@ -110,6 +110,8 @@ def _of_status(profile: Profile, status: int, code: str | None, message: str) ->
         kind, advice = Unavailable, "Add credit to the account, then run the same again."
     elif status < 400:
         kind, advice = NotFound, "It sends elsewhere: check base_url."
+    elif status == 404 and "Invalid URL" in message:
+        advice = "Check base_url, which mostly ends with /v1."
     return kind(f"{said} {advice}".rstrip(), code=code)
 
 

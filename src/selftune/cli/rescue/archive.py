@@ -37,8 +37,12 @@ def archive(folder: Folder, profile: ProfileName = "openai") -> None:
     account = find_profile(load_settings().root, profile)
     source = source_of(account)
     client = open_client(account, retries=RETRIES)
-    with _shown() as tell:
-        manifest = archive_account(client, folder, source, tell)
+    try:
+        with _shown() as tell:
+            manifest = archive_account(client, folder, source, tell)
+    except KeyboardInterrupt:
+        err.print(f"{folder} has what came until now: the same command goes on.", markup=False)
+        raise
     _show(folder, manifest, source)
 
 

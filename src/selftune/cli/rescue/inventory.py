@@ -40,12 +40,12 @@ def inventory(
     with err.status("asking"):
         found = look_around(open_client(account, retries=RETRIES))
     taken = take_stock(found, source_of(account), datetime.now(UTC).date())
-    if html is not None:
-        _write(html, taken)
     if json:
         show_json(taken.model_dump(mode="json"))
     else:
         _show(taken, every=every)
+    if html is not None:  # last: it took a while to find out, and may not be writable
+        _write(html, taken)
     if not found.is_whole:
         fail("not all lists could be read: run it again.")
 

@@ -125,9 +125,11 @@ class Asking:
         try:
             yield
         except openai.AuthenticationError as error:
+            has_key = self._client.api_key != NO_KEY
+            problem = f"does not accept the key: {self._said(error)}" if has_key else "wants a key."
             raise AuthenticationFailed(
-                f"{self._client.base_url} does not accept the key: {self._said(error)} "
-                "`selftune profiles list` shows where each profile's key comes from.",
+                f"{self._address} {problem} `selftune profiles list` shows where each profile's key is "
+                "looked for.",
                 code="invalid_api_key",
             ) from None  # its own words may hold the key
         except openai.APIStatusError as error:
@@ -142,6 +144,10 @@ class Asking:
             raise self._unheard(str(error)) from error
         else:
             self._heard()
+
+    @property
+    def _address(self) -> str:
+        return str(self._client.base_url).rstrip("/")
 
     def _said(self, error: "APIStatusError") -> str:
         """Return what the provider says, without the client's words around it, and without the key."""
@@ -158,7 +164,8 @@ class Asking:
         if self._silent < self._patience:
             return Refused("failed", f"no answer: {problem}")
         return Unavailable(
-            f"{self._client.base_url} does not answer: {problem}. Run it again when it does.",
+            f"{self._address} does not answer: {problem.rstrip('.')}. Check the address, or run it "
+            "again when it does.",
             code="no_answer",
         )
 
@@ -175,7 +182,7 @@ def path_of(*parts: str) -> str:
 def no_lists(address: str) -> NotFound:
     """Return the error of an address where nothing of an account is."""
     return NotFound(
-        f"{address} has none of the lists of OpenAI's API: check the profile's base_url, which mostly "
+        f"{address.rstrip('/')} has none of the lists of OpenAI's API: check the profile's base_url, which mostly "
         "ends with /v1."
     )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
-from selftune.core.records import File, Identity, Job, JobError, Record, TrainSpec
+from selftune.core.records import File, Identity, Job, JobError, Record
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import JobQuery, list_jobs
 from selftune.models.chosen import catalog_of
@@ -117,21 +117,26 @@ def _begun(
     found = translate(files.job, wishes.hyperparameters)
     name = wishes.base or _base_of(store, files.job)
     base = catalog_of(store.settings).trainable(name)
-    known = None if wishes.again else _known(store, identity, old, base.id, found)
+    own = {"training_file": wishes.training, "validation_file": wishes.validation}
+    given = {
+        param: _keep(store, identity, _Rows((path,), path.name)).id
+        for param, path in own.items()
+        if path is not None
+    }
+    same = {"base": base.id, "hyperparameters": found.hyperparameters.model_dump(mode="json")}
+    known = None if wishes.again else _known(store, identity, old, same | given)
     if known is not None:
         return known, found.said
     said = found.said
-    validation = wishes.validation or files.validation
-    if validation is None and (lost := files.job.get("validation_file")):
+    if "training_file" not in given:
+        rows = _rows(archive, old, files.job)
+        given["training_file"] = _keep(store, identity, rows).id
+    if "validation_file" not in given and files.validation is not None:
+        rows = _Rows((files.validation,), "validation.jsonl")
+        given["validation_file"] = _keep(store, identity, rows).id
+    elif "validation_file" not in given and (lost := files.job.get("validation_file")):
         said += (f"no validation: its file {lost} is not in the archive (--validation gives one)",)
-    rows = _rows(archive, old, files.job, wishes)
-    wanted = _request(files.job, old, found) | {
-        "model": name,
-        "training_file": _keep(store, identity, rows).id,
-        "validation_file": None
-        if validation is None
-        else _keep(store, identity, _Rows((validation,), "validation.jsonl")).id,
-    }
+    wanted = _request(files.job, old, found) | given | {"model": name}
     try:
         request = FinetuneRequest.model_validate(wanted)
     except ValidationError as problem:
@@ -175,8 +180,8 @@ def _with_remedy(problem: SelftuneError | JobError) -> str:
     param = problem.param or ""
     if param in ("model", "method.type"):
         return (
-            f"{problem.message} Here that is --base NAME; `selftune models list --all` shows which "
-            "there are, and what each can learn."
+            f"{problem.message} Another base is chosen with --base NAME: `selftune models list --all` "
+            "shows them."
         )
     if param.endswith("_file"):
         return f"{problem.message} Mend a copy, and give it with --{param.removesuffix('_file')}."
@@ -194,21 +199,18 @@ def _base_of(store: Store, there: Mapping[str, Any]) -> str:
     return name
 
 
-def _known(store: Store, identity: Identity, old: str, base: str, wanted: Translated) -> Job | None:
+def _known(store: Store, identity: Identity, old: str, wanted: Mapping[str, Any]) -> Job | None:
     """Return the newest job for this model that is under way or done, trained as it is wanted."""
     query = JobQuery(metadata={MARK: old}, limit=100)
     for job in list_jobs(store, identity.project_id, KIND, query).data:
-        spec = TrainSpec.model_validate(job.spec)
-        same = spec.base == base and spec.hyperparameters == wanted.hyperparameters
+        same = all(job.spec.get(name) == value for name, value in wanted.items())
         if same and job.status in (*_OPEN, "succeeded"):
             return job
     return None
 
 
-def _rows(archive: Archive, old: str, there: Mapping[str, Any], wishes: Wishes) -> _Rows:
+def _rows(archive: Archive, old: str, there: Mapping[str, Any]) -> _Rows:
     """Return the files to train on: the model's own after those of the models it was tuned from."""
-    if wishes.training is not None:
-        return _Rows((wishes.training,), wishes.training.name)
     paths: list[Path] = []
     for name, job in _chain(archive, old, there):
         training = files_of(archive, name).training
@@ -253,8 +255,7 @@ def _keep(store: Store, identity: Identity, rows: _Rows) -> File:
                 writer.write(b"\n")
         blob = writer.commit()
     for each in list_files(store, identity.project_id, purpose="fine-tune").data:
-        is_same = each.sha256 == blob.sha256 and each.filename == rows.name
-        if is_same and each.expires_at is None:
+        if each.sha256 == blob.sha256 and each.expires_at is None:
             return each
     file = File(
         id=store.ids.new("file-"),
