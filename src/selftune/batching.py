@@ -11,17 +11,23 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+import orjson
 from starlette.applications import Starlette
 
 from selftune import worker, workflow
+from selftune.api.errors import error_body
 from selftune.api.upstream.account import named_upstream
 from selftune.asgi import application
+from selftune.core.errors import Unavailable
 from selftune.core.records import Job
 from selftune.jobs.queue import BATCH, Lease
 from selftune.models.requests import asked_wait
 from selftune.serve.batches.answers import Reply
 from selftune.store.accounts import default_identity
 from selftune.store.store import Store
+
+_REFUSED, _BAD_GATEWAY = 400, 502
 
 
 def carry_out(store: Store, job: Job, lease: Lease) -> None:
@@ -103,8 +109,21 @@ class _Told:
 
     @property
     def reply(self) -> Reply:
+        """What was answered, on one line: an account upstream may write it on many."""
         name = self._headers[b"x-request-id"].decode("latin-1")
-        return Reply(self._status, name, b"".join(self._parts), asked_wait(self._headers))
+        wait_seconds = asked_wait(self._headers)
+        try:
+            body = msgspec.json.format(b"".join(self._parts).decode(), indent=-1)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            status = self._status if self._status >= _REFUSED else _BAD_GATEWAY
+            return Reply(status, name, orjson.dumps(error_body(_unreadable())), wait_seconds)
+        return Reply(self._status, name, body.encode(), wait_seconds)
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable(
+        "What the account upstream answered is no JSON, or was cut.", code="upstream_unreadable"
+    )
 
 
 if __name__ == "__main__":

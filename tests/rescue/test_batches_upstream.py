@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.models.sockets import RawServer, answer, serving
-from tests.rescue.proxied import KEY, MODEL, OK
+from tests.rescue.proxied import BODY, KEY, MODEL, OK
 from tests.serve.test_batches import content, line, now, started
 from tests.wire.model_stub import name_models, playing
 
@@ -20,6 +20,8 @@ from selftune.store.batches import Batch
 from selftune.store.store import Store, open_store
 
 BUSY = answer(b'{"error": {"message": "later"}}', "429 Too Many Requests", "Retry-After-Ms: 1")
+PRETTY = answer(json.dumps(json.loads(BODY), indent=2).encode(), "200 OK")
+PAGE = answer(b"<html>Bad gateway</html>", "502 Bad Gateway")
 BROKEN = answer(b'{"error": {"message": "sorry"}}', "500 Internal Server Error")
 
 
@@ -48,6 +50,11 @@ def done(store: Store, count: int) -> Batch:
     return now(store, batch)
 
 
+def read(stub: RawServer, number: int) -> bytes:
+    """Return the body of the n-th request."""
+    return stub.requests[number - 1].partition(b"\r\n\r\n")[2]
+
+
 def said(told: dict[str, Any]) -> str:
     return str(told["response"]["body"]["choices"][0]["message"]["content"])
 
@@ -66,8 +73,28 @@ def test_an_account_upstream_that_is_busy_is_asked_until_it_answers(tmp_path: Pa
     assert {said(each) for each in told} == {"from upstream"}
     assert len(stub.requests) == 7
     assert all(f"authorization: Bearer {KEY}".encode() in each for each in stub.requests)
-    seeds = {json.loads(each.partition(b"\r\n\r\n")[2])["seed"] for each in stub.requests}
+    seeds = {json.loads(read(stub, number))["seed"] for number in range(1, 8)}
     assert seeds == set(range(5))
+
+
+def test_answers_are_lines_of_json_however_upstream_writes_them(tmp_path: Path) -> None:
+    def script(connection: socket.socket, number: int) -> bool:
+        if json.loads(read(stub, number))["seed"] == 1:
+            connection.sendall(PAGE)
+            return True
+        connection.sendall({1: OK[:-9], 2: PAGE}.get(number, PRETTY))
+        return number > 1
+
+    with serving(script) as stub:
+        store = home_of(tmp_path / "home", stub)
+        batch = done(store, 4)
+    told, errors = content(store, batch, "output"), content(store, batch, "error")
+    store.close()
+    assert {each["custom_id"]: said(each) for each in told} == dict.fromkeys(
+        ("r0", "r2", "r3"), "from upstream"
+    )
+    [lost] = [each["response"] for each in errors]
+    assert (lost["status_code"], lost["body"]["error"]["code"]) == (502, "upstream_unreadable")
 
 
 def test_a_batch_follows_the_switch_of_its_model(tmp_path: Path) -> None:
