@@ -169,6 +169,30 @@ def test_templates_reach_into_json_and_tool_calls() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "called", "text", "value"),
+    [
+        ('refund {"order": 7, "why": "late"}', '{"why":"late", "order":7.0}', "", 1.0),
+        ('refund {"order": 7, "why": "late"}', '{"why":"late", "order":"7"}', "", 0.0),
+        ("refund {}", "", "yes", 1.0),
+        ("refund {}", None, "yes", 0.0),
+        ("", "{}", "yes", 0.0),
+        ("", None, "yes", 1.0),
+        ("", None, "no", 0.0),
+    ],
+)
+def test_the_same_calls_are_right_and_words_only_where_nothing_is_called(
+    wanted: str, called: str | None, text: str, value: float
+) -> None:
+    words = {"type": "string_check", "reference": "yes"}
+    grader = {"type": "same_calls", "reference": "{{ item.calls }}", "otherwise": words}
+    call = {"function": {"name": "refund", "arguments": called}}
+    sample = {"output_text": text, "output_tools": [] if called is None else [call]}
+    assert guarded(build_scorer(grader), {"calls": wanted}, sample).value == value
+    with pytest.raises(InvalidInput, match="holds graders itself"):
+        build_scorer(grader | {"otherwise": grader})
+
+
+@pytest.mark.parametrize(
     ("options", "value"),
     [
         ({"arguments": {"order": "{{ item.label }}", "all": True}}, 1.0),

@@ -16,6 +16,7 @@ from selftune.core.settings import Settings
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.verdict import Policy
 from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
 from selftune.models.own_catalog import set_replacement
 from selftune.models.profiles import Profile
 from selftune.rescue.proof.page import proof_html, proof_markdown
@@ -27,6 +28,7 @@ from selftune.rescue.record.run import Wanted, record
 
 OLD = "ft:gpt-4o-mini-2024-07-18:acme:x:AbC"
 ACCOUNT = Profile(name="openai", kind="openai", base_url="http://127.0.0.1:1/v1")
+AT = Endpoint(model=OLD, profile=ACCOUNT)
 LABELS = ("parcel", "refund", "plants", "jobs")
 Rule = Callable[[int, random.Random], bool]
 """Whether a model is right about a question, by its number and dice of that very request."""
@@ -80,7 +82,7 @@ class World(NamedTuple):
             )
             for at in range(n)
         ]
-        wanted = Wanted(profile=ACCOUNT, temperature=heat, repeats=repeats, logprobs=False)
+        wanted = Wanted(endpoint=AT, temperature=heat, repeats=repeats, logprobs=False)
         record(RecordingHome(self.settings, Purse()), OLD, found, wanted, Limits(concurrency=64))
 
     def proof(self, margin: float = 0.03, **chosen: Any) -> Proof:

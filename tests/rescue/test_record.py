@@ -7,17 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.made_tasks import label_rows, questions, write_rows
 from tests.rescue.archives import bring
+from tests.rescue.beside import entry, made_archive
 from tests.rescue.stand_in import SMALL, StandIn, stand_in
-from tests.wire.model_stub import ModelStub, playing
+from tests.wire.model_stub import ModelStub, name_models, playing
 from typer.testing import CliRunner, Result
 
 from selftune.cli.main import app
+from selftune.core.errors import InvalidInput
 from selftune.core.settings import child_environment, load_settings
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.record.prompts import (
@@ -94,16 +97,16 @@ def test_models_of_an_account_are_recorded_from_what_its_archive_shows(
 
 
 def test_an_archive_shows_prompts_of_all_its_kinds(account: StandIn, archive: Path) -> None:
-    found = prompts_of_archive(Archive.open(archive), account.account.models[0])
+    found = prompts_of_archive(Archive.open(archive), account.account.models[:1])
     assert {each.source for each in found.prompts} == {"validation file", "stored completion"}
     assert shown_temperature(found.prompts) is not None
     of_eval = [each for each in found.prompts if set(each.fields) >= {"question", "answer"}]
     assert of_eval  # they ask what the validation file asks: what the eval knows is added
     assert all(each.reference and each.temperature == 0.7 for each in of_eval)
-    other = prompts_of_archive(Archive.open(archive), "ft:gpt-4o:acme::none")
+    other = prompts_of_archive(Archive.open(archive), ["ft:gpt-4o:acme::none"])
     assert other.prompts == ()
     evals = account.account.evals
-    named = prompts_of_archive(Archive.open(archive), "ft:gpt-4o:acme::none", evals[:1])
+    named = prompts_of_archive(Archive.open(archive), ["ft:gpt-4o:acme::none"], evals[:1])
     assert {each.source for each in named.prompts} == {"eval"}
     assert named.prompts[0].messages[-1]["role"] == "user"
 
@@ -121,12 +124,13 @@ def test_rows_of_many_shapes_are_prompts(tmp_path: Path) -> None:
         {"messages": [*chat]},
     ]  # fmt: skip
     found = prompts_of_file(write_rows(tmp_path / "rows.jsonl", rows))
-    assert [each.messages[-1]["content"] for each in found.prompts] == ["a", "c", "d", "e", "g"]
-    assert [each.reference for each in found.prompts] == ["b", "", "", "f", ""]
+    assert [each.messages[-1]["content"] for each in found.prompts] == [*"acdegi"]
+    assert [each.reference for each in found.prompts] == ["b", "", "", "f", "", ""]
     assert found.prompts[0].fields == {"topic": "t"}
     assert found.prompts[0].messages == ({"role": "user", "content": "a"},)
     assert found.prompts[2].temperature == 0.3
-    assert sum(found.left_out.values()) == 2
+    assert found.prompts[5].request == {"tools": [{"type": "function"}]}
+    assert sum(found.left_out.values()) == 1
 
 
 def test_the_shape_that_production_asks_for_is_asked_for(tmp_path: Path) -> None:
@@ -140,8 +144,13 @@ def test_the_shape_that_production_asks_for_is_asked_for(tmp_path: Path) -> None
     words = (MODEL, "--prompts", str(file), "--temperature", "0", "--json")
     with playing(lambda body: "{}") as stub:
         [one] = told(command(tmp_path / "home", *words, url=stub.url))
-        assert one["prompts"] == 5
-        assert all(body["response_format"] == usual for body in stub.bodies)
+        assert one["prompts"] == 6
+    wanted = {
+        each.text: None if shape == {"type": "text"} else shape
+        for each, shape in zip(asked, shapes, strict=True)
+    }
+    told_ = {body["messages"][0]["content"]: body.get("response_format") for body in stub.bodies}
+    assert told_ == wanted
 
 
 def test_training_rows_alone_are_refused_and_among_others_left_out(tmp_path: Path) -> None:
@@ -238,10 +247,10 @@ def start(home: Path, words: list[str], stub: ModelStub) -> "subprocess.Popen[by
 
 def test_what_passed_through_this_server_can_be_asked(account: StandIn) -> None:
     home, caller = account.store, default_identity(account.store)
-    found = prompts_of_home(home, caller, account.account.models[0])
+    found = prompts_of_home(home, caller, account.account.models[:1])
     assert len(found.prompts) == SMALL.completions
     assert shown_temperature(found.prompts) == (0.7, SMALL.completions)
-    assert prompts_of_home(home, caller, "another").prompts == ()
+    assert prompts_of_home(home, caller, ["another"]).prompts == ()
 
 
 def test_a_model_that_is_gone_does_not_keep_the_others_from_being_recorded(tmp_path: Path) -> None:
@@ -273,3 +282,35 @@ def test_the_key_is_in_nothing_that_is_kept(tmp_path: Path) -> None:
     kept = [path.read_text("utf-8") for path in (tmp_path / "home").rglob("*.json*")]
     assert kept
     assert not any(SECRETS["OPENAI_API_KEY"] in text for text in kept)
+
+
+def test_a_deployment_is_asked_under_its_own_name_and_kept_under_the_model_s(
+    tmp_path: Path,
+) -> None:
+    asked = [{"role": "user", "content": each.text} for each in questions()[1][:3]]
+    bodies = [
+        {"model": name, "messages": [each]}
+        for name, each in zip(("mini", "mini", MODEL), asked, strict=True)
+    ]
+    lines = "".join(json.dumps({"body": body}) + "\n" for body in bodies).encode()
+    blob = sha256(lines).hexdigest()
+    path = tmp_path / "acme" / "blobs" / blob[:2] / blob
+    path.parent.mkdir(parents=True)
+    path.write_bytes(lines)
+    file = entry("file", "file-1").model_copy(update={"blob": blob})
+    made_archive(tmp_path / "acme", entry("batch", "batch_1", input_file_id="file-1"), file)
+    words = ("--archive", str(tmp_path / "acme"), "--deployment", "mini", "--temperature", "1")
+    with playing(topic_of) as stub:
+        done = command(tmp_path, MODEL, *words, "--budget-dollars", "1", "--json", url=stub.url)
+        [one] = told(done)
+        two = command(tmp_path, MODEL, "ft:b", *words, url=stub.url)
+        name_models(tmp_path, stub, "new")
+        environment = {"SELFTUNE_HOME": str(tmp_path), "OPENAI_BASE_URL": stub.url, **SECRETS}
+        proof = ["rescue", "prove", MODEL, "--replacement", "new", "--no-base", "--also", "mini"]
+        before = len(stub.bodies)
+        CliRunner().invoke(app, [*proof, "--json"], env=environment)
+    assert {body["model"] for body in stub.bodies[:before]} == {"mini"}
+    assert (one["model"], one["prompts"], one["unanswered"]) == (MODEL, 3, 0)
+    assert one["dollars"] > 0  # by the model's price: nobody knows the deployment's
+    assert isinstance(two.exception, InvalidInput)
+    assert {body["model"] for body in stub.bodies[before:]} == {"new"}

@@ -68,7 +68,12 @@ def question_for(arm: Arm, item: Item, sample: int, seed: int | None) -> Questio
 
     The key is of all that is asked and where, so that the same one was paid for already.
     """
-    body: dict[str, Any] = {"model": arm.model, "messages": _messages(arm, item), **arm.sampling}
+    body: dict[str, Any] = {
+        "model": arm.model,
+        "messages": _messages(arm, item),
+        **item.request,
+        **arm.sampling,
+    }
     if seed is not None:
         body.setdefault("seed", seed + sample)
     asked: dict[str, Any] = {"body": body, "place": place_of(arm.endpoint), "sample": sample}

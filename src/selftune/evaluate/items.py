@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
@@ -24,6 +26,8 @@ class Item(Record):
     item: dict[str, Any]
     messages: tuple[dict[str, Any], ...] = ()
     """What is asked; empty where the data has the answer already."""
+    request: dict[str, Any] = Field(default_factory=dict)
+    """What its request carries besides: tools, a response format, a limit of tokens."""
     given: dict[str, Any] | None = None
     """The sample that the data has, as graders see it: it is graded, and nobody is asked."""
     category: str | None = None
@@ -124,6 +128,14 @@ def _points(weight: Any, index: int) -> float:
             f"Test row {index} is worth {weight!r} points: the weight must be a number from 0 on."
         )
     return points
+
+
+def with_request(item: Item, request: Row) -> Item:
+    """Return an item whose request carries more than messages: its id tells it from others."""
+    if not request:
+        return item
+    own = fingerprint([item.id, request])[:_ID_DIGITS]
+    return item.model_copy(update={"request": request, "id": own})
 
 
 def item_id(fields: Row, messages: Sequence[Row]) -> str:

@@ -13,6 +13,8 @@ from selftune.models.endpoint import Endpoint
 
 _BYTES_PER_TOKEN = 3
 """Fewer than any language has in the usual tokenizers, so that what is reserved is enough."""
+_READ = ("messages", "tools", "response_format")
+"""What of a request becomes tokens."""
 _ANSWER_TOKENS = 1024
 """Reserved for an answer without a limit, until longer ones were seen."""
 
@@ -85,7 +87,8 @@ class Meter:
     def _most(self, asked: Question, endpoint: Endpoint | None) -> _Amount:
         """Return the most tokens and dollars that a question is expected to use."""
         body = asked.body
-        prompt = len(str(body["messages"]).encode(errors="replace")) // _BYTES_PER_TOKEN
+        read = [body[name] for name in _READ if name in body]
+        prompt = len(str(read).encode(errors="replace")) // _BYTES_PER_TOKEN
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or self._longest
         if self.limits.budget_dollars is None:
             return _Amount(prompt + limit, 0.0)

@@ -14,6 +14,7 @@ from pydantic import Field
 from selftune.core.records import Record, Usage
 from selftune.evaluate.scorer import Graded
 from selftune.models.answers import Timing
+from selftune.models.messages import calls_text
 
 if TYPE_CHECKING:  # a run of an eval starts without it
     import numpy as np
@@ -57,6 +58,11 @@ class Result(Record):
     attempts: int = 1
     reused: bool = False
     """The answer is from an earlier run of the same eval, not asked for again."""
+
+    @property
+    def said(self) -> str:
+        """Return the answer as one text: what was said, then each call on a line of its own."""
+        return "\n".join(text for text in (self.output, calls_text(self.message)) if text)
 
     @property
     def passed(self) -> bool:

@@ -103,16 +103,10 @@ def _said(arm: Arm, place: int) -> Said | None:
         arm=arm.name,
         state=result.state,
         passed=result.passed,
-        output=_cut(_output(result)),
+        output=_cut(result.said),
         reason=_cut("; ".join(reason for reason in reasons if reason)),
         sample=result.sample,
     )
-
-
-def _output(result: Result) -> str:
-    calls = result.message.get("tool_calls")
-    called = json.dumps(calls, ensure_ascii=False) if calls else ""
-    return "\n".join(text for text in (result.output, called) if text)
 
 
 def _cut(text: str, most: int = _MOST_LETTERS) -> str:

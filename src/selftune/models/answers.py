@@ -158,8 +158,9 @@ def _judge(asked: Question, choice: dict[str, Any], said: str) -> tuple[Status, 
         return "refused", "The endpoint's content filter stopped the answer."
     if finish == "length":
         return "cut", "The answer reached the limit of tokens."
-    if not said.strip() and not (message.get("tool_calls") or message.get("function_call")):
-        return "malformed", "The answer is empty."
+    if not said.strip():
+        is_call = message.get("tool_calls") or message.get("function_call")
+        return ("answered", "") if is_call else ("malformed", "The answer is empty.")
     if "response_format" in asked.body and not _is_json(said):
         return "malformed", "The answer is not JSON."
     return "answered", ""

@@ -1,5 +1,6 @@
 """What is said in a message of a chat, and by whom."""
 
+import json
 from typing import Any
 
 SYSTEM_ROLES = ("system", "developer")
@@ -14,6 +15,38 @@ def content_text(message: Any) -> str:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str))
     return ""
+
+
+def calls_text(message: Any) -> str:
+    """Return the calls of a message, one a line: the name, then the arguments.
+
+    It is the same text however the JSON of the arguments is spaced, ordered and numbered.
+    """
+    given = message if isinstance(message, dict) else {}
+    called = [call.get("function") for call in _dicts(given.get("tool_calls"))]
+    lines = [
+        f"{each.get('name')} {plain_json(each.get('arguments'))}"
+        for each in _dicts([*called, given.get("function_call")])
+    ]
+    return "\n".join(lines)
+
+
+def plain_json(text: Any) -> str:
+    """Return JSON as all that means the same is written; what is no JSON stays as it is."""
+    try:
+        value = json.loads(text or "{}", parse_float=_number)
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    except (ValueError, TypeError, RecursionError):
+        return str(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def _dicts(values: Any) -> list[dict[str, Any]]:
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
 
 
 def whole_text(text: str) -> str:

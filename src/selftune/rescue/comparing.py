@@ -8,7 +8,6 @@ import json
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rapidfuzz.distance import Indel
 
@@ -17,7 +16,7 @@ from selftune.core.records import Record
 from selftune.evaluate.statistics.clusters import clustered_mean
 from selftune.evaluate.statistics.interval import Interval
 from selftune.evaluate.statistics.shares import clustered_share
-from selftune.models.answers import load_json
+from selftune.models.messages import calls_text
 from selftune.models.noted import Heard, Note
 from selftune.rescue.told import Said, said_in
 
@@ -158,7 +157,7 @@ def _took(heard: Heard, said: Said | None) -> Took:
 
 
 def _is_same(first: Said, second: Said) -> bool:
-    return _text(first) == _text(second) and _calls(first) == _calls(second)
+    return _text(first) == _text(second) and calls_text(first.message) == calls_text(second.message)
 
 
 def _alike(first: Said, second: Said) -> float:
@@ -166,27 +165,9 @@ def _alike(first: Said, second: Said) -> float:
 
 
 def _whole(said: Said) -> str:
-    return _text(said) + "".join(f"\n{name} {given}" for name, given in _calls(said))
+    return f"{_text(said)}\n{calls_text(said.message)}".strip()
 
 
 def _text(said: Said) -> str:
-    content = said.message.get("content")
-    return content.strip() if isinstance(content, str) else json.dumps(content or "")
-
-
-def _calls(said: Said) -> list[tuple[str, str]]:
-    """Return names and arguments, which are the same however their JSON is written."""
-    calls: list[Any] = said.message.get("tool_calls") or []
-    old = said.message.get("function_call")
-    functions = [
-        call["function"] for call in calls if isinstance(call, dict) and "function" in call
-    ]
-    functions += [old] if isinstance(old, dict) else []
-    return [(str(each.get("name")), _plain(each.get("arguments"))) for each in functions]
-
-
-def _plain(arguments: Any) -> str:
-    try:
-        return json.dumps(load_json(arguments), sort_keys=True)
-    except (ValueError, TypeError):
-        return str(arguments)
+    content = said.message.get("content") or ""  # beside calls, streams say "" and others null
+    return content.strip() if isinstance(content, str) else json.dumps(content)

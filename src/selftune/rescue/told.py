@@ -32,7 +32,9 @@ def said_in(path: str, heard: Heard) -> Said:
         raise ValueError(f"It was refused with {heard.status}.")
     try:
         if path == RESPONSES:
-            return _of_response(_last_event(heard.body) if heard.is_stream else _json(heard.body))
+            return said_in_response(
+                _last_event(heard.body) if heard.is_stream else _json(heard.body)
+            )
         if path == COMPLETIONS:
             return _of_text(heard)
         return _of_chat(_streamed(heard.body) if heard.is_stream else _json(heard.body))
@@ -64,7 +66,8 @@ def _of_chat(found: dict[str, Any]) -> Said:
     )
 
 
-def _of_response(found: dict[str, Any]) -> Said:
+def said_in_response(found: dict[str, Any]) -> Said:
+    """Return what a response of the Responses API says, as a chat has it."""
     texts: list[str] = []
     calls: list[dict[str, Any]] = []
     for item in found["output"]:

@@ -1,7 +1,5 @@
 """`selftune rescue prove`: a replacement against the recorded model, and what follows."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from selftune.cli.console import STOPPED, err, out, show_table
+from selftune.cli.console import err, out, show_table
 from selftune.cli.grouping import grouped
-from selftune.core.errors import InvalidInput, MissingExtra, NotFound, SelftuneError
+from selftune.cli.rescue.pace import PaceOptions, stopping
+from selftune.core.errors import InvalidInput, MissingExtra, NotFound
 
 if TYPE_CHECKING:
     from selftune.core.settings import Settings
     from selftune.rescue.proof.plan import Choices
     from selftune.rescue.proof.run import Proof
 
-STOPPED_EARLY = 3
 _COLORS = {"switch": "green", "do not tune": "blue", "keep": "red"}
 
 
@@ -74,18 +72,6 @@ class JudgingOptions:
         float,
         typer.Option(min=0.000001, max=1, help="Loss that does not matter: 0.02 is 2 points."),
     ] = 0.02
-
-
-@dataclass(frozen=True)
-class SpendingOptions:
-    """How fast, and for how much."""
-
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="Most requests on their way.")
-    ] = 8
-    budget_dollars: Annotated[
-        float | None, typer.Option(min=0.000001, help="Stop before more is spent.")
-    ] = None
     per_day: Annotated[
         float | None, typer.Option(min=0, help="Requests a day, for the cost of a year.")
     ] = None
@@ -96,7 +82,7 @@ def prove(
     model: Annotated[str, typer.Argument(help="The recorded model: ft:…")],
     against: AgainstOptions,
     judging: JudgingOptions,
-    spending: SpendingOptions,
+    pace: PaceOptions,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
@@ -112,9 +98,9 @@ def prove(
     from selftune.rescue.proof.run import prove as compare
 
     settings = load_settings()
-    choices = _choices(settings, model, against, judging, spending)
+    choices = _choices(settings, model, against, judging, pace)
     policy = STANDARD.model_copy(update={"margin": judging.margin})
-    with _stopping(), shown_progress() as watch:
+    with stopping((InvalidInput, NotFound, MissingExtra)), shown_progress() as watch:
         found = compare(settings, model, choices, policy, watch)
     written = write_proof(found.proof, found.folder)
     if json:
@@ -132,9 +118,8 @@ def _choices(
     model: str,
     against: AgainstOptions,
     judging: JudgingOptions,
-    spending: SpendingOptions,
+    pace: PaceOptions,
 ) -> "Choices":
-    from selftune.evaluate.evalfile import Limits
     from selftune.models.catalog import catalog
     from selftune.models.endpoint import Endpoint
     from selftune.models.profiles import find_profile
@@ -158,9 +143,9 @@ def _choices(
             for name in against.also or ()
         ),
         graders=_graders(against, judging),
-        limits=Limits(concurrency=spending.concurrency, budget_dollars=spending.budget_dollars),
+        limits=pace.limits(),
         judge=judging.judge,
-        requests_per_day=spending.per_day,
+        requests_per_day=judging.per_day,
     )
 
 
@@ -175,7 +160,7 @@ def _examples(against: AgainstOptions, model: str) -> Path | None:
 
 def _graders(against: AgainstOptions, judging: JudgingOptions) -> "tuple[dict[str, Any], ...]":
     from selftune.rescue.archive.reader import Archive
-    from selftune.rescue.proof.plan import graders_of_eval, graders_of_file
+    from selftune.rescue.proof.graders import graders_of_eval, graders_of_file
 
     if judging.graders is not None:
         return graders_of_file(judging.graders)
@@ -184,21 +169,6 @@ def _graders(against: AgainstOptions, judging: JudgingOptions) -> "tuple[dict[st
     if against.archive is None:
         raise InvalidInput("--eval names an eval of an archive: say which with --archive.")
     return graders_of_eval(Archive.open(against.archive), judging.eval)
-
-
-@contextmanager
-def _stopping() -> Iterator[None]:
-    """Leave with a status of its own when the proof does not come to its end."""
-    try:
-        yield
-    except (InvalidInput, NotFound, MissingExtra):
-        raise
-    except SelftuneError as error:
-        err.print(f"[yellow]stopped:[/] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(STOPPED_EARLY) from None
-    except KeyboardInterrupt:
-        err.print("[yellow]stopped:[/] the same command goes on from here", soft_wrap=True)
-        raise typer.Exit(STOPPED) from None
 
 
 def _show(proof: "Proof") -> None:

@@ -1,69 +1,58 @@
 """`selftune rescue record`: keep how tuned models answer, while they still do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from selftune.cli.console import STOPPED, err, open_home, out, show_json
+from selftune.cli.console import err, out, show_json
 from selftune.cli.grouping import grouped
-from selftune.core.errors import (
-    BudgetSpent,
-    InvalidInput,
-    NotFound,
-    PermissionDenied,
-    SelftuneError,
+from selftune.cli.rescue.pace import STOPPED_EARLY, PaceOptions, stopping
+from selftune.cli.rescue.prompting import (
+    PromptOptions,
+    not_trained,
+    note,
+    prompts_of,
+    tell_left_out,
+    temperature_of,
 )
+from selftune.core.errors import InvalidInput, NotFound, PermissionDenied
 
 if TYPE_CHECKING:
-    from selftune.evaluate.evalfile import Limits
-    from selftune.rescue.record.prompts import Prompt
+    from selftune.core.settings import Settings
     from selftune.rescue.record.recordings import Recording
     from selftune.rescue.record.run import Tell
 
-STOPPED_EARLY = 3
-"""Exit status of a recording that is not whole yet."""
-_USUAL_TEMPERATURE = 1.0
-"""What OpenAI's API takes where a program names none."""
+Prepare = Callable[[str], Callable[[], "Recording"]]
+"""Takes a model, and returns what records it: nothing is paid before all models are found right."""
 
 
 @dataclass(frozen=True)
-class PromptOptions:
-    """What is asked."""
+class AnswerOptions:
+    """What was answered before."""
 
-    archive: Annotated[
-        Path | None,
+    answers: Annotated[
+        list[Path] | None,
         typer.Option(
-            help="Archive of the account: validation files, eval items, stored completions and "
-            "batches of the model are asked, and training rows are known."
+            help="File or folder with requests and answers that were kept before: they are taken, and "
+            "nobody is asked; repeat for several."
         ),
     ] = None
-    prompts: Annotated[
-        list[Path] | None,
-        typer.Option(help="File with prompts: chats, logs, batches; repeat for several."),
-    ] = None
-    eval: Annotated[
-        list[str] | None,
-        typer.Option(help="Eval of the archive whose items are asked, whoever they were run with."),
-    ] = None
-    seen: Annotated[
+    archived_answers: Annotated[
         bool,
-        typer.Option("--seen", help="Ask what `selftune serve --upstream --record` kept here."),
+        typer.Option(
+            "--archived-answers",
+            help="Take the answers that the archive has, in stored completions, evals and batches.",
+        ),
     ] = False
-    training: Annotated[
-        list[Path] | None,
-        typer.Option(help="File that the model was trained on, where no archive knows it."),
-    ] = None
-    everything: Annotated[
-        bool, typer.Option("--all", help="All tuned models that the archive has.")
-    ] = False
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Most prompts of a model; drawn by lot.")
-    ] = None
+
+    @property
+    def are_named(self) -> bool:
+        """Whether answers are taken, and nobody is asked."""
+        return bool(self.answers) or self.archived_answers
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,10 @@ class HowOptions:
     """How it is asked."""
 
     profile: Annotated[str, typer.Option(help="Account that has the models.")] = "openai"
+    deployment: Annotated[
+        str | None,
+        typer.Option(help="Azure's deployment of the model, under whose name it is asked."),
+    ] = None
     temperature: Annotated[
         float | None,
         typer.Option(min=0, max=2, help="Of production; else what stored completions show."),
@@ -80,40 +73,26 @@ class HowOptions:
         typer.Option(min=1, max=100, help="Answers to each prompt at that temperature."),
     ] = 3
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of an answer, as in production.")
+        int | None, typer.Option(min=1, help="Most tokens of an answer, over production's own.")
     ] = None
     logprobs: Annotated[
         bool, typer.Option("--logprobs/--no-logprobs", help="Keep them where a model gives them.")
     ] = True
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=1024, help="Most requests on their way.")
-    ] = 8
-    budget_dollars: Annotated[
-        float | None, typer.Option(min=0.000001, help="Stop before more is spent.")
-    ] = None
     budget_requests: Annotated[
         int | None, typer.Option(min=1, help="Stop before more questions are sent.")
     ] = None
 
-    def limits(self, spent: float) -> "Limits":
-        """Return the limits of the next model.
-
-        Raises:
-            BudgetSpent: nothing is left.
-
-        """
-        from selftune.evaluate.evalfile import Limits
-
-        left = None if self.budget_dollars is None else self.budget_dollars - spent
-        if left is not None and left <= 0:
-            raise BudgetSpent("The budget is spent. The same command again goes on.")
-        return Limits(concurrency=self.concurrency, budget_dollars=left)
+    def names(self, model: str) -> tuple[str, ...]:
+        """Return what a model is called, its own name first."""
+        return (model,) if self.deployment is None else (model, self.deployment)
 
 
 @grouped
 def record(
     asking: PromptOptions,
+    known: AnswerOptions,
     how: HowOptions,
+    pace: PaceOptions,
     models: Annotated[
         list[str] | None, typer.Argument(help="Models: ft:…", metavar="[MODEL]...")
     ] = None,
@@ -123,39 +102,26 @@ def record(
 
     Each prompt is asked once at temperature 0, and several times as in production, which shows the
     model's own noise. The same command goes on where it was stopped, and pays for no answer twice.
+    Answers that were kept before are taken instead of asking (--answers, --archived-answers).
     This was tried against a server that plays OpenAI, not against the real service.
     """
     from selftune.core.settings import load_settings
-    from selftune.models.profiles import find_profile
-    from selftune.rescue.record.asking import Purse, RecordingHome
-    from selftune.rescue.record.run import Wanted
-    from selftune.rescue.record.run import record as keep
+    from selftune.rescue.record.trained import chosen_models
 
     settings = load_settings()
-    profile = find_profile(settings.root, how.profile)
-    home = RecordingHome(settings, Purse(how.budget_requests))
-    chosen = _chosen(asking, models or ())
+    chosen = chosen_models(models or (), asking.opened(), everything=asking.everything)
+    if how.deployment is not None and len(chosen) > 1:
+        raise InvalidInput("--deployment is the name of one model: name one.")
     told: list[dict[str, object]] = []
-    spent = 0.0
-    with _stopping(), _shown() as watch:
-        for model, found_prompts in chosen.items():
-            prompts, shape = _one_format(model, found_prompts)
-            wanted = Wanted(
-                profile=profile,
-                temperature=_temperature(how, model, prompts),
-                repeats=how.repeats,
-                max_tokens=how.max_tokens,
-                logprobs=how.logprobs,
-                response_format=shape,
-                limit=asking.limit,
-            )
+    with stopping(), _shown() as watch:
+        prepare = _asking(settings, asking, how, pace, watch)
+        if known.are_named:
+            prepare = _importing(settings, asking, known, how, alone=len(chosen) == 1)
+        for model, keep in _prepared(prepare, chosen, models or ()).items():
             try:
-                found, cost = keep(home, model, prompts, wanted, how.limits(spent), watch)
+                told.append(_told(keep()))
             except (NotFound, PermissionDenied) as error:  # the others may well answer
-                _warn(f"{model} is not recorded: {error.message}")
-                continue
-            spent += cost or 0.0
-            told.append(_told(found))
+                note(f"{model} is not recorded: {error.message}")
     if json:
         show_json(told)
     else:
@@ -164,106 +130,108 @@ def record(
         raise typer.Exit(STOPPED_EARLY)
 
 
-@contextmanager
-def _stopping() -> Iterator[None]:
-    """Leave with a status of its own where a recording does not come to its end."""
-    try:
-        yield
-    except InvalidInput:
-        raise
-    except SelftuneError as error:
-        err.print(f"[yellow]stopped:[/] {escape(error.message)}", soft_wrap=True)
-        raise typer.Exit(STOPPED_EARLY) from None
-    except KeyboardInterrupt:
-        err.print("[yellow]stopped:[/] the same command goes on from here", soft_wrap=True)
-        raise typer.Exit(STOPPED) from None
-
-
-def _chosen(asking: PromptOptions, models: Sequence[str]) -> "dict[str, tuple[Prompt, ...]]":
-    """Return what to ask each model; of all models of an archive, some may have nothing to ask."""
-    from selftune.rescue.archive.reader import Archive
-    from selftune.rescue.record.trained import chosen_models
-
-    archive = None if asking.archive is None else Archive.open(asking.archive)
-    found: dict[str, tuple[Prompt, ...]] = {}
-    for model in chosen_models(models, archive, everything=asking.everything):
+def _prepared(
+    prepare: Prepare, chosen: Sequence[str], named: Sequence[str]
+) -> dict[str, Callable[[], "Recording"]]:
+    """Return what records each model; of all models of an archive, some may have nothing to ask."""
+    found = {}
+    for model in chosen:
         try:
-            found[model] = _prompts(asking, model)
+            found[model] = prepare(model)
         except InvalidInput as error:
-            if model in models:
+            if model in named:
                 raise
-            _warn(f"{model} is not recorded: {error.message}")
+            note(f"{model} is not recorded: {error.message}")
     return found
 
 
-def _prompts(asking: PromptOptions, model: str) -> "tuple[Prompt, ...]":
-    """Return the prompts of a model, without those that it was trained on; say what was left out."""
-    from selftune.rescue.archive.reader import Archive
-    from selftune.rescue.record.prompts import (
-        prompts_of_archive,
-        prompts_of_file,
-        prompts_of_home,
-        together,
-    )
-    from selftune.rescue.record.trained import files_of, without_trained
+def _asking(
+    settings: "Settings", asking: PromptOptions, how: HowOptions, pace: PaceOptions, watch: "Tell"
+) -> Prepare:
+    """Return what asks models, all within one budget."""
+    from selftune.models.endpoint import Endpoint
+    from selftune.models.profiles import find_profile
+    from selftune.rescue.record.asking import Purse, RecordingHome
+    from selftune.rescue.record.run import Wanted
+    from selftune.rescue.record.run import record as ask
 
-    archive = None if asking.archive is None else Archive.open(asking.archive)
-    found = [prompts_of_file(path) for path in asking.prompts or ()]
-    if archive is not None:
-        found.append(prompts_of_archive(archive, model, asking.eval or ()))
-    if asking.seen:
-        found.append(prompts_of_home(*open_home(), model))
-    all_found = together(found)
-    if not all_found.prompts:
+    profile, purse = find_profile(settings.root, how.profile), Purse(how.budget_requests)
+    spent = 0.0
+
+    def prepare(model: str) -> Callable[[], "Recording"]:
+        names = how.names(model)
+        prompts = prompts_of(asking, names)
+        wanted = Wanted(
+            endpoint=Endpoint(model=names[-1], profile=profile),
+            temperature=temperature_of(how.temperature, model, prompts),
+            repeats=how.repeats,
+            max_tokens=how.max_tokens,
+            logprobs=how.logprobs,
+            limit=asking.limit,
+        )
+
+        def keep() -> "Recording":
+            nonlocal spent
+            home = RecordingHome(settings, purse, model)
+            found, cost = ask(home, model, prompts, wanted, pace.limits(spent), watch)
+            spent += cost or 0.0
+            return found
+
+        return keep
+
+    return prepare
+
+
+def _importing(
+    settings: "Settings",
+    asking: PromptOptions,
+    known: AnswerOptions,
+    how: HowOptions,
+    *,
+    alone: bool,
+) -> Prepare:
+    """Return what takes answers that were given before."""
+    from selftune.rescue.record.answers import answers_in_archive, answers_in_files
+    from selftune.rescue.record.imported import Wanted, keep_answers
+
+    archive, paths = asking.opened(), known.answers or ()
+    if asking.prompts or asking.eval or asking.seen:
         raise InvalidInput(
-            f"There is nothing to ask {model}: name an archive that knows prompts of it (--archive), "
-            "or files with prompts (--prompts)."
+            "Answers that were given before have their prompts with them: leave out --prompts, --eval "
+            "and --seen."
         )
-    trained = list(asking.training or ())
-    if archive is not None and (known := files_of(archive, model).training) is not None:
-        trained.append(known)
-    for reason, count in all_found.left_out.items():
-        _warn(f"{model}: {count:,} rows are left out: {reason}")
-    if not trained:
-        _warn(f"{model}: its training file is not here, so prompts in it cannot be told apart")
-    left, others = without_trained(all_found.prompts, trained, model)
-    if others:
-        _warn(f"{model}: {others:,} prompts are left out: it was trained on them")
-    return left
+    if known.archived_answers and archive is None:
+        raise InvalidInput("--archived-answers are those of an archive: say which with --archive.")
+    source = ", ".join(path.name for path in paths)
 
+    def prepare(model: str) -> Callable[[], "Recording"]:
+        names, places = how.names(model), [source] if source else []
+        found = answers_in_files(paths, names, alone=alone)
+        if known.archived_answers and archive is not None:
+            more = answers_in_archive(archive, names)
+            found.exchanges.extend(more.exchanges)
+            found.left_out.update(more.left_out)
+            places.append("the archive")
+        tell_left_out(model, found.left_out)
+        if not found.exchanges:
+            raise InvalidInput(f"There is no answer of {model} with its request.")
+        left = not_trained(asking, model, [each.prompt for each in found.exchanges])
+        asked = {repr(each.messages) for each in left}
+        kept = [each for each in found.exchanges if repr(each.prompt.messages) in asked]
+        # Those at temperature 0 are what others are compared with, wherever there are others.
+        heated = [each.prompt for each in kept if each.prompt.temperature != 0]
+        heat = temperature_of(how.temperature, model, heated or [each.prompt for each in kept])
+        wanted = Wanted(heat, how.repeats, asking.limit)
 
-def _one_format(
-    model: str, prompts: "tuple[Prompt, ...]"
-) -> "tuple[tuple[Prompt, ...], dict[str, Any] | None]":
-    from selftune.rescue.record.prompts import of_one_format
+        def keep() -> "Recording":
+            done = keep_answers(settings, model, kept, " and ".join(places), wanted)
+            if done.unused:
+                note(f"{model}: {done.unused:,} answers are not used: other prompts have fewer")
+            return done.recording
 
-    left, shape = of_one_format(prompts)
-    if len(left) < len(prompts):
-        _warn(
-            f"{model}: {len(prompts) - len(left):,} prompts are left out: production asked for "
-            "another response format there than it mostly does"
-        )
-    return left, shape
+        return keep
 
-
-def _temperature(how: HowOptions, model: str, prompts: "tuple[Prompt, ...]") -> float:
-    from selftune.rescue.record.prompts import shown_temperature
-
-    if how.temperature is not None:
-        return how.temperature
-    shown = shown_temperature(prompts)
-    if shown is None:
-        _warn(
-            f"{model}: nothing shows its temperature in production: {_USUAL_TEMPERATURE:g} is taken, "
-            "the API's own; --temperature sets another"
-        )
-        return _USUAL_TEMPERATURE
-    _warn(f"{model}: {shown[1]:,} prompts were asked at temperature {shown[0]:g}: it is taken")
-    return shown[0]
-
-
-def _warn(words: str) -> None:
-    err.print(f"[yellow]note:[/] {escape(words)}", soft_wrap=True)
+    return prepare
 
 
 @contextmanager
@@ -280,14 +248,16 @@ def _shown() -> "Iterator[Tell]":
 
 def _told(found: "Recording") -> dict[str, object]:
     usual, steady = found.usual.read(), None if found.steady is None else found.steady.read()
-    logprobs = 0 if found.steady is None else _with_logprobs(found)
+    source = usual.facts.get("imported from")
+    missing = 0 if source else usual.totals.unanswered + (steady.totals.unanswered if steady else 0)
     return {
         "model": found.model,
+        "imported_from": source,
         "prompts": usual.items,
         "repeats": usual.samples,
         "temperature": float(usual.facts["temperature"]),
-        "unanswered": usual.totals.unanswered + (steady.totals.unanswered if steady else 0),
-        "with_logprobs": logprobs,
+        "unanswered": missing,
+        "with_logprobs": _with_logprobs(found),
         "dollars": _sum(usual.totals.dollars, steady.totals.dollars if steady else 0.0),
         "rounds": [each.id for each in (steady, usual) if each is not None],
     }
@@ -296,8 +266,8 @@ def _told(found: "Recording") -> dict[str, object]:
 def _with_logprobs(found: "Recording") -> int:
     from selftune.evaluate.results import read_results
 
-    assert found.steady is not None
-    return sum(each.logprobs is not None for each in read_results(found.steady.results))
+    folder = found.steady or found.usual
+    return sum(each.logprobs is not None for each in read_results(folder.results))
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
@@ -306,12 +276,13 @@ def _sum(first: float | None, second: float | None) -> float | None:
 
 def _show(told: list[dict[str, object]]) -> None:
     for one in told:
-        dollars = one["dollars"]
-        cost = "" if not isinstance(dollars, float) else f", ${dollars:.4f}"
+        dollars, source = one["dollars"], one["imported_from"]
+        cost = f", ${dollars:.4f}" if isinstance(dollars, float) and not source else ""
         missing = f", {one['unanswered']} unanswered" if one["unanswered"] else ""
+        many = f"{one['repeats']} times at {one['temperature']:g}"
+        how = f"{many}, imported from {source}" if source else f"once at temperature 0 and {many}"
         out.print(
-            f"{one['model']}: {one['prompts']} prompts, once at temperature 0 and "
-            f"{one['repeats']} times at {one['temperature']:g}, {one['with_logprobs']} with logprobs"
+            f"{one['model']}: {one['prompts']} prompts, {how}, {one['with_logprobs']} with logprobs"
             f"{missing}{cost}",
             markup=False,
             soft_wrap=True,

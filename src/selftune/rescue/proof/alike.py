@@ -16,6 +16,7 @@ from selftune.evaluate.scorer import Graded
 from selftune.evaluate.similarity import cosine
 from selftune.evaluate.statistics import Interval, bootstrap_mean
 from selftune.evaluate.units import SEED, Units
+from selftune.rescue.record.recordings import answers_by_item
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 Said = Mapping[str, Mapping[str, Sequence[str]]]
@@ -37,7 +38,8 @@ class Alike(Record):
     judged: Interval | None = None
     """Share that a judge finds as good as the recorded one."""
     behind: Interval | None = None
-    """How much less often it says the same than the recorded model itself; None for that one."""
+    """How much less often it says the same than the recorded model itself; None for that one, and
+    where that one gave each answer once."""
 
 
 class Noise(Record):
@@ -45,20 +47,19 @@ class Noise(Record):
 
     answers: int
     """To each prompt."""
-    same: float
-    """Share of answers that are what it said at temperature 0."""
+    same: float | None
+    """Share of answers that are what it said at temperature 0; None with one answer only."""
     moves: float | None
     """How far its own share that passes moves from one run to the next, in 95 of 100 cases; None
     with one answer to each prompt."""
 
 
 def said_by(results: Iterable[Result]) -> dict[str, dict[str, list[str]]]:
-    """Return what each arm answered to each item."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for result in results:
-        if result.state != "unanswered":
-            found.setdefault(result.arm, {}).setdefault(result.item, []).append(result.output)
-    return found
+    """Return what each arm answered to each item, in the order in which it was asked."""
+    return {
+        arm: {item: [each.said for each in found] for item, found in answers.items()}
+        for arm, answers in answers_by_item(results).items()
+    }
 
 
 def alike(
@@ -95,7 +96,7 @@ def alike(
     return tuple(found)
 
 
-def noise_of(runs: Sequence[Units], samples: int, same: float) -> Noise:
+def noise_of(runs: Sequence[Units], samples: int, same: float | None) -> Noise:
     """Return how much a recorded model's own share moves when it is asked all again."""
     moves = None
     scored = np.sum([each.scored for each in runs], axis=0)

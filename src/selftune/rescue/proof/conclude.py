@@ -58,7 +58,8 @@ class Evidence(NamedTuple):
     prompted: Sequence[Prompted]
     noise: Noise
     alike: Sequence[Alike]
-    measure: str
+    is_circular: bool = False
+    """Whether the recorded model's answers were judged by themselves."""
 
 
 def conclude(found: Evidence, policy: Policy) -> Conclusion:
@@ -69,16 +70,9 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
     gate = no_worse(found.comparison, margin)
     gates = (*covered, gate)
     reasons = [*_of_gate(gate), *_of_noise(found, margin), *_of_alike(found)]
-    lacking = next((each for each in covered if each.outcome != "passed"), None)
-    if lacking is not None:
-        words = f"Nothing can be said: of {lacking.arm!r}, {lacking.words}."
-        return _made("cannot tell", words, reasons, gates, INCONCLUSIVE)
-    accuracy = found.recorded.accuracy
-    if accuracy is not None and accuracy.value < LEAST_PASSED:
-        words = (
-            f"Nothing can be said: the recorded model passes only {accuracy.value:.1%} itself, so "
-            "these graders do not measure what it is for. Give others with --graders."
-        )
+    why_not = _why_not(found, covered)
+    if why_not is not None:
+        words = f"Nothing can be said: {why_not}"
         return _made("cannot tell", words, reasons, gates, INCONCLUSIVE)
     prompted = _good_enough(found, margin)
     status = exit_status(gates)
@@ -106,6 +100,25 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
         words += f" About {more:,} more prompts would probably tell."
     made = _made("more prompts", words, reasons, gates, status)
     return made.model_copy(update={"more_prompts": more})
+
+
+def _why_not(found: Evidence, covered: Sequence[Gate]) -> str | None:
+    """Return why nothing can be said, where that is so."""
+    lacking = next((each for each in covered if each.outcome != "passed"), None)
+    if lacking is not None:
+        return f"of {lacking.arm!r}, {lacking.words}."
+    accuracy = found.recorded.accuracy
+    if accuracy is not None and accuracy.value < LEAST_PASSED:
+        return (
+            f"the recorded model passes only {accuracy.value:.1%} itself, so these graders do not "
+            "measure what it is for. Give others with --graders."
+        )
+    if found.is_circular:
+        return (
+            "of the recorded model there is one answer to each prompt, and judged by itself it "
+            "always passes. Give what judges both, with --graders."
+        )
+    return None
 
 
 def more_needed(found: Comparison, policy: Policy) -> int | None:
@@ -161,8 +174,8 @@ def _of_noise(found: Evidence, margin: float) -> list[str]:
     noise, gap = found.noise, found.comparison.difference
     if noise.moves is None:
         return [
-            "The recorded model's own noise is not known: it was asked each prompt once "
-            "(`--repeats` of `selftune rescue record`)."
+            "The recorded model's own noise is not known: there is one answer to each prompt "
+            "(`--repeats` of `selftune rescue record` asks for more)."
         ]
     told = [
         f"Its own noise: asked all again, the recorded model's share that passes moves by up "
@@ -185,8 +198,13 @@ def _of_noise(found: Evidence, margin: float) -> list[str]:
 def _of_alike(found: Evidence) -> list[str]:
     own = next((each for each in found.alike if each.arm == found.recorded.name), None)
     other = next((each for each in found.alike if each.arm == found.replacement.name), None)
-    if own is None or other is None:
+    if other is None:
         return []
+    if own is None:
+        return [
+            f"The replacement says what was recorded in {other.same.value:.1%} of its answers; how "
+            "often the recorded model repeats itself is not known."
+        ]
     words = (
         f"The replacement says what was recorded in {other.same.value:.1%} of its answers; the "
         f"recorded model, asked again, in {own.same.value:.1%}."

@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 from selftune.core.settings import Settings
-from selftune.evaluate.arms import Answerer
+from selftune.evaluate.arms import Answerer, place_of
 from selftune.evaluate.evalfile import Limits
+from selftune.evaluate.rounds import ArmRecord
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
 from selftune.prove.home import Home
@@ -19,7 +20,7 @@ Opened = AbstractAsyncContextManager[Answerer]
 class ProofHome(Home):
     """Answers of the recorded model are in the log; whatever is not was never answered."""
 
-    def __init__(self, settings: Settings, recorded: str) -> None:
+    def __init__(self, settings: Settings, recorded: ArmRecord) -> None:
         super().__init__(settings)
         self._recorded = recorded
 
@@ -28,13 +29,15 @@ class ProofHome(Home):
         if endpoint is None:
             return super().open(model, endpoint, limits)
         opening = super().open
-        return _Elsewhere(lambda: opening(model, endpoint, limits), self._recorded)
+        is_there = place_of(endpoint) == self._recorded.place
+        recorded = self._recorded.model if is_there else None
+        return _Elsewhere(lambda: opening(model, endpoint, limits), recorded)
 
 
 class _Elsewhere:
     """An endpoint that is opened when it is first asked; it is its own context."""
 
-    def __init__(self, opening: Callable[[], Opened], recorded: str) -> None:
+    def __init__(self, opening: Callable[[], Opened], recorded: str | None) -> None:
         self._opening, self._recorded = opening, recorded
         self._opened: Opened | None = None
         self._inner: Answerer | None = None

@@ -13,6 +13,7 @@ from selftune.evaluate.statistics import Interval
 from selftune.evaluate.write import ReportFiles
 from selftune.rescue.proof.alike import Alike
 from selftune.rescue.proof.run import Proof
+from selftune.rescue.record.recordings import ARM
 from selftune.store.whole_files import write_whole
 
 _COLORS = {"switch": "better", "do not tune": "equivalent", "keep": "worse"}
@@ -82,11 +83,13 @@ def write_proof(proof: Proof, folder: RoundFolder) -> ReportFiles:
 def _there(proof: Proof) -> tuple[bool, ...]:
     near = any(each.near is not None for each in proof.alike)
     judged = any(each.judged is not None for each in proof.alike)
-    return True, True, near, judged, True
+    behind = any(each.behind is not None for each in proof.alike)
+    return True, True, near, judged, behind
 
 
 def _cells(each: Alike) -> tuple[str, ...]:
-    behind = "the yardstick" if each.behind is None else _points(each.behind)
+    own = "the yardstick" if each.arm == ARM else "-"
+    behind = own if each.behind is None else _points(each.behind)
     return each.arm, _share(each.same), _number(each.near), _share(each.judged), behind
 
 

@@ -1,6 +1,5 @@
 """Who is compared with the recorded model, on which questions, by which graders."""
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,31 +10,26 @@ from selftune.data.read import ReadOptions, read_rows
 from selftune.evaluate.arms import Arm, Message
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.grading import check_graders
-from selftune.evaluate.interchange.criteria import checked_graders
-from selftune.evaluate.interchange.gaps import Gaps
 from selftune.evaluate.items import Item
 from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
-from selftune.models.messages import SYSTEM_ROLES
+from selftune.models.messages import SYSTEM_ROLES, calls_text
 from selftune.prove.home import Home
 from selftune.prove.plan import Plan
-from selftune.rescue.archive.reader import Archive
+from selftune.rescue.proof.graders import Measure, usual_measure
 from selftune.rescue.record.asking import LOGPROBS
 from selftune.rescue.record.recordings import (
-    ARM,
     HEAT,
+    SOURCE,
     Recording,
     answers_of,
     eval_name,
     recorded_arm,
 )
+from selftune.rescue.record.requests import message_of
 from selftune.train.create import root_of
 
 REPLACEMENT = "replacement"
-_LABEL_LETTERS = 32
-"""Answers no longer than this, in one line, are labels: they are right or wrong as a whole."""
-_ALIKE = 0.9
-"""Least cosine at which two longer answers count as alike, where no grader says what is right."""
 
 
 class Choices(NamedTuple):
@@ -63,11 +57,12 @@ class Compared(NamedTuple):
     plan: Plan
     prompted: tuple[str, ...]
     """Names of the arms that are only prompted."""
-    measure: str
-    """What counts as passing, in words."""
+    measure: Measure
     notes: tuple[str, ...]
     steady: Arm | None
-    """The recorded model at temperature 0, where that is production's."""
+    """The recorded model where it was asked at another time, at the temperature of production."""
+    alone: frozenset[str]
+    """Items whose recorded answer is the only one: it cannot be compared with itself."""
 
 
 def compared(home: Home, found: Recording, choices: Choices) -> Compared:
@@ -79,44 +74,57 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
 
     """
     usual = found.usual.read()
-    items, left_out = items_of(found)
-    graders, measure = choices.graders, "the graders that were given"
-    if graders:
-        check_graders(graders)
+    steady = None if found.steady is None else found.steady.read()
+    items, alone, left_out = items_of(found)
+    if choices.graders:
+        check_graders(choices.graders)
+        measure = Measure(choices.graders, "the graders that were given")
     else:
-        graders, measure = _usual_graders(items)
+        is_steady = steady is not None and float(steady.facts[HEAT]) == 0
+        measure = usual_measure(items, "at temperature 0" if is_steady else "first")
+    notes = list(_notes_of_recording(found, left_out))
+    if measure.is_recorded and alone and len(alone) < len(items):
+        items = tuple(item for item in items if item.id not in alone)
+        notes.append(
+            f"{len(alone):,} prompts are left out: they were answered once, and an answer cannot be "
+            "compared with itself."
+        )
     sampling = {k: v for k, v in usual.arms[0].sampling.items() if k != LOGPROBS}
     replacement = _arm(home, REPLACEMENT, choices.replacement, sampling)
     if replacement.endpoint is None:
         home.find(choices.replacement)
-    prompted, notes = _prompted(home, choices, sampling)
-    if left_out:
-        notes = (*notes, f"{left_out:,} prompts have no recorded answer and are left out.")
-    if usual.status != "completed":
-        notes = (*notes, "The recording was stopped before its end: what there is counts.")
+    prompted, told = _prompted(home, choices, sampling)
+    facts = {
+        "proof": found.model,
+        "replacement": choices.replacement,
+        "passes": measure.words,
+        "temperature": usual.facts[HEAT],
+        "recording": usual.id,
+    }
     plan = Plan(
         name=eval_name(found.model),
         items=items,
         arms=(recorded_arm(usual), replacement, *prompted),
-        evaluation=EvaluationSection(samples=usual.samples, seed=None, graders=graders),
+        evaluation=EvaluationSection(samples=usual.samples, seed=None, graders=measure.graders),
         limits=choices.limits,
         notes={arm.name: note for arm, note in _notes_of(prompted)},
-        facts={
-            "proof": found.model,
-            "replacement": choices.replacement,
-            "passes": measure,
-            "temperature": usual.facts["temperature"],
-            "recording": usual.id,
-        },
+        facts=facts,
     )
-    steady = None
-    if found.steady is not None and float(usual.facts[HEAT]) == 0:
-        steady = recorded_arm(found.steady.read())
-    return Compared(plan, tuple(arm.name for arm in prompted), measure, notes, steady)
+    return Compared(
+        plan,
+        tuple(arm.name for arm in prompted),
+        measure,
+        (*told, *notes),
+        recorded_arm(steady) if steady and steady.facts[HEAT] == usual.facts[HEAT] else None,
+        alone,
+    )
 
 
-def items_of(found: Recording) -> tuple[tuple[Item, ...], int]:
-    """Return the questions with the answer at temperature 0 as `recorded`, and how many have none.
+def items_of(found: Recording) -> tuple[tuple[Item, ...], frozenset[str], int]:
+    """Return the questions with the answer that others are compared with as `recorded`.
+
+    That is the one at temperature 0; without it, the first of production. With them are the ids of
+    those that have no other answer, and how many have none at all.
 
     Raises:
         InvalidInput: none has one.
@@ -130,73 +138,28 @@ def items_of(found: Recording) -> tuple[tuple[Item, ...], int]:
         if not answers or item.id not in usual:
             left_out += 1
             continue
-        shown = item.item | {"recorded": answers[0].output}
+        shown = {
+            "reference_calls": "",
+            **item.item,
+            "recorded": answers[0].said,
+            "recorded_calls": calls_text(answers[0].message),
+        }
         kept.append(item.model_copy(update={"item": shown}))
     if not kept:
         raise InvalidInput(f"The recording of {found.model!r} has no answer.")
-    return tuple(kept), left_out
+    return tuple(kept), frozenset(item.id for item in kept if item.id not in steady), left_out
 
 
-def graders_of_file(path: Path) -> tuple[dict[str, Any], ...]:
-    """Return the graders of an eval file or a run file, or of a file with `[[graders]]` alone.
-
-    Raises:
-        InvalidInput: it cannot be read, or has none.
-
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read as TOML: {error}.") from error
-    inner = document.get("evaluation")
-    graders = (inner if isinstance(inner, dict) else document).get("graders")
-    if not isinstance(graders, list) or not graders:
-        raise InvalidInput(f"{path} has no graders: write [[evaluation.graders]] tables.")
-    return tuple(graders)
-
-
-def graders_of_eval(archive: Archive, name: str) -> tuple[dict[str, Any], ...]:
-    """Return the testing criteria of an archived eval.
-
-    Raises:
-        NotFound: the archive has no such eval.
-        InvalidInput: one of them cannot be judged here; half of the criteria would be another eval.
-
-    """
-    entry = archive.get("eval", name)
-    if entry is None or not isinstance(entry.object, dict):
-        raise NotFound(f"The archive has no eval {name!r}.")
-    criteria = entry.object.get("testing_criteria") or []
-    gaps = Gaps()
-    found = checked_graders(
-        (({k: v for k, v in each.items() if k != "id"}, name) for each in criteria), gaps
-    )
-    if not found or len(found) < len(criteria):
-        why = "; ".join(str(each) for each in gaps.told()) or "it has none"
-        raise InvalidInput(f"Not all criteria of {name!r} can be used here: {why}.")
-    return found
-
-
-def _usual_graders(items: Sequence[Item]) -> tuple[tuple[dict[str, Any], ...], str]:
-    """Return what judges where nobody said: references that are labels, else the recorded answers."""
-    references = [str(each.item.get("reference") or "") for each in items]
-    same = {"type": "string_check", "name": "same", "operation": "eq"}
-    if all(_is_label(each) for each in references):
-        return (
-            {**same, "reference": "{{ item.reference }}"},
-        ), "the answer is the row's own answer"
-    if all(_is_label(str(each.item["recorded"])) for each in items):
-        return (
-            {**same, "reference": "{{ item.recorded }}"},
-        ), "the answer is the one that was recorded at temperature 0"
-    near = {"type": "semantic", "name": "alike", "references": ["{{ item.recorded }}"]}
-    return (
-        {**near, "threshold": _ALIKE},
-    ), "the answer means what was recorded at temperature 0, by the embedded encoder"
-
-
-def _is_label(text: str) -> bool:
-    return 0 < len(text.strip()) <= _LABEL_LETTERS and "\n" not in text.strip()
+def _notes_of_recording(found: Recording, left_out: int) -> Iterator[str]:
+    usual = found.usual.read()
+    if left_out:
+        yield f"{left_out:,} prompts have no recorded answer and are left out."
+    if usual.status != "completed":
+        yield "The recording was stopped before its end: what there is counts."
+    if SOURCE in usual.facts:
+        words = f"The recorded answers were imported from {usual.facts[SOURCE]}"
+        many = "one to each prompt" if usual.samples == 1 else f"{usual.samples} to each prompt"
+        yield f"{words}: {many} counts as production's."
 
 
 def _arm(
@@ -257,25 +220,10 @@ def _examples(choices: Choices) -> tuple[Message, ...]:
         return ()
     rows = read_rows(choices.examples, ReadOptions(limit=choices.n_examples))
     said = (message for row in rows for message in row.get("messages") or ())
-    return tuple(
-        {"role": str(each["role"]), "content": each.get("content") or ""}
-        for each in said
-        if each.get("role") not in SYSTEM_ROLES
-    )
+    return tuple(message_of(each) for each in said if each.get("role") not in SYSTEM_ROLES)
 
 
 def _notes_of(arms: Sequence[Arm]) -> Iterator[tuple[Arm, str]]:
     for arm in arms:
         shown = sum(each["role"] == "assistant" for each in arm.examples)
         yield arm, f"prompted, {shown} examples before each question" if shown else "prompted"
-
-
-__all__ = [
-    "ARM",
-    "REPLACEMENT",
-    "Choices",
-    "Compared",
-    "compared",
-    "graders_of_eval",
-    "graders_of_file",
-]

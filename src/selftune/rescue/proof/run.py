@@ -1,6 +1,6 @@
 """Ask the contenders what the recorded model was asked, judge all alike, and conclude."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,13 +16,23 @@ from selftune.evaluate.task import Progress
 from selftune.evaluate.units import Units, units
 from selftune.evaluate.verdict import Policy
 from selftune.prove.home import Home
+from selftune.prove.plan import Plan
 from selftune.prove.round import run_round
-from selftune.rescue.proof.alike import Alike, Embed, Noise, alike, judged_share, noise_of, said_by
+from selftune.rescue.proof.alike import (
+    Alike,
+    Embed,
+    Noise,
+    Said,
+    alike,
+    judged_share,
+    noise_of,
+    said_by,
+)
 from selftune.rescue.proof.conclude import Conclusion, Evidence, Prompted, conclude
 from selftune.rescue.proof.home import ProofHome
 from selftune.rescue.proof.judged import judge
 from selftune.rescue.proof.plan import REPLACEMENT, Choices, Compared, compared
-from selftune.rescue.record.recordings import ARM, find_recording
+from selftune.rescue.record.recordings import ARM, find_recording, finished_round
 
 
 class Proof(Record):
@@ -65,15 +75,16 @@ def prove(
     """
     if policy.margin is None:
         raise InvalidInput("A proof needs a margin: how large a loss is acceptable.")
-    home = ProofHome(settings, model)
-    chosen = compared(home, find_recording(settings.root, model), choices)
-    folder = run_round(home, chosen.plan, tell)
+    recording = find_recording(settings.root, model)
+    home = ProofHome(settings, recording.usual.read().arms[0])
+    chosen = compared(home, recording, choices)
+    folder = _round(home, chosen.plan, tell)
     per_day = choices.requests_per_day
     report = read_report(folder, baseline=ARM, policy=policy, requests_per_day=per_day)
     items = tuple(folder.read_items())
     said = said_by(read_results(folder.results))
     embed, why_not = _embed(home)
-    found = alike(items, said, [arm.name for arm in chosen.plan.arms], embed)
+    found = alike(items, _compared(said, chosen), [arm.name for arm in chosen.plan.arms], embed)
     notes = (*chosen.notes, *why_not)
     if choices.judge is not None:
         graded = judge(home, model, choices.judge, items, said, choices.limits)
@@ -88,7 +99,7 @@ def prove(
         model=model,
         replacement=choices.replacement,
         temperature=float(chosen.plan.facts["temperature"]),
-        measure=chosen.measure,
+        measure=chosen.measure.words,
         margin=policy.margin,
         conclusion=conclusion,
         noise=evidence.noise,
@@ -97,6 +108,23 @@ def prove(
         report=report,
     )
     return Proven(proof, folder)
+
+
+def _round(
+    home: Home, plan: Plan, tell: Callable[[Progress], None] = lambda progress: None
+) -> RoundFolder:
+    """Return the round of a plan: of one that is whole, models of this machine are not asked again."""
+    asked = {arm.name for arm in plan.arms[1:]}  # the first is the recorded one
+    return finished_round(home.settings.root, plan, asked) or run_round(home, plan, tell)
+
+
+def _compared(said: Mapping[str, Mapping[str, list[str]]], chosen: Compared) -> Said:
+    """Return answers without those of the recorded model that others are compared with."""
+    own = {
+        item: texts[1:] if item in chosen.alone else texts
+        for item, texts in said.get(ARM, {}).items()
+    }
+    return {**said, ARM: own}
 
 
 def _embed(home: Home) -> tuple[Embed | None, tuple[str, ...]]:
@@ -121,7 +149,7 @@ def _asked_before(home: Home, chosen: Compared) -> tuple[RoundFolder, ...]:
         arms=(chosen.steady,),
         evaluation=chosen.plan.evaluation.model_copy(update={"samples": 1}),
     )
-    return (run_round(home, plan),)
+    return (_round(home, plan),)
 
 
 def _own_runs(folders: Sequence[RoundFolder]) -> list[Units]:
@@ -155,7 +183,7 @@ def _evidence(
         measured = [(arm, units(arm, questions)) for arm in pair]
         return compare(questions, measured[0], measured[1:], policy)[0]
 
-    own = next((each.same.value for each in found if each.arm == ARM), 0.0)
+    own = next((each.same.value for each in found if each.arm == ARM), None)
     return Evidence(
         recorded=summaries[ARM],
         replacement=summaries[REPLACEMENT],
@@ -165,5 +193,5 @@ def _evidence(
         ),
         noise=noise_of(_own_runs(folders), round_.samples, own),
         alike=found,
-        measure=chosen.measure,
+        is_circular=chosen.measure.is_recorded and chosen.alone.issuperset(questions.ids),
     )

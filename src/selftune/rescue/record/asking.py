@@ -10,6 +10,7 @@ from selftune.evaluate.arms import Answerer
 from selftune.evaluate.evalfile import Limits
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
+from selftune.models.prices import Rates
 from selftune.prove.home import Home
 
 LOGPROBS = "logprobs"
@@ -44,9 +45,14 @@ class Purse:
 class RecordingHome(Home):
     """A home whose endpoints are asked for a recording."""
 
-    def __init__(self, settings: Settings, purse: Purse) -> None:
+    def __init__(self, settings: Settings, purse: Purse, model: str | None = None) -> None:
+        """Make a home; `model` is what is paid for where it is asked under another name."""
         super().__init__(settings)
-        self._purse = purse
+        self._purse, self._model = purse, model
+
+    def rates(self, model: str, endpoint: Endpoint | None) -> Rates | None:
+        """Return what a model's tokens cost, whatever it is called at its account."""
+        return super().rates(self._model or model, endpoint)
 
     def open(
         self, model: str, endpoint: Endpoint | None, limits: Limits

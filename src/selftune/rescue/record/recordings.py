@@ -1,5 +1,6 @@
 """Where a model's recording is: two rounds of one eval in the home folder, found by the model's name."""
 
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +10,14 @@ from selftune.evaluate.arms import Arm
 from selftune.evaluate.results import Result, read_results
 from selftune.evaluate.rounds import Round, RoundFolder, eval_folder, sound_rounds
 from selftune.models.endpoint import Endpoint
+from selftune.prove.plan import Plan
 
 ARM = "recorded"
 STEADY, USUAL = "temperature 0", "production"
 """The two rounds: each prompt once at temperature 0, and k times as in production."""
 MODEL, KIND, PROMPTS, HEAT, ACCOUNT = "recorded", "recording", "prompts", "temperature", "asked at"
+SOURCE, ANSWERS = "imported from", "answers"
+"""Of a round that was imported: files, and a digest of what was in them."""
 SALT = "production"
 """Without it, the first answer at a production temperature of 0 would be that of the other round."""
 
@@ -87,14 +91,43 @@ def recorded_arm(found: Round) -> Arm:
         endpoint=Endpoint(model=record.model, base_url=record.place, api_key_variable=""),
         sampling=record.sampling,
         rates=record.rates,
-        salt=SALT if found.facts[KIND] == USUAL else "",
+        salt=salt_of(found.facts),
     )
+
+
+def salt_of(facts: Mapping[str, str]) -> str:
+    """Return what tells questions of a round from the same ones of another."""
+    return (SALT if facts[KIND] == USUAL else "") + facts.get(ANSWERS, "")
+
+
+def finished_round(home: Path, plan: Plan, asked: Collection[str]) -> RoundFolder | None:
+    """Return the newest round that has all of a plan already.
+
+    `asked` names the arms that would be asked again for an answer that did not come.
+    """
+    rounds, _ = sound_rounds(eval_folder(home, plan.name))
+    for folder in reversed(rounds):
+        found = folder.read()
+        same = found.facts == plan.facts and found.samples == plan.evaluation.samples
+        arms = [(each.name, each.model, each.sampling) for each in found.arms]
+        if same and arms == [(each.name, each.model, each.sampling) for each in plan.arms]:
+            whole = found.status == "completed" and not any(
+                each.state == "unanswered" and each.arm in asked
+                for each in read_results(folder.results)
+            )
+            return folder if whole and list(folder.read_items()) == list(plan.items) else None
+    return None
 
 
 def answers_of(folder: RoundFolder) -> dict[str, list[Result]]:
     """Return the answers of a round by the id of their item; without those that never came."""
-    found: dict[str, list[Result]] = {}
-    for result in read_results(folder.results):
+    return answers_by_item(read_results(folder.results)).get(folder.read().arms[0].name, {})
+
+
+def answers_by_item(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
+    """Return what each arm answered to each item, in the order in which it was asked."""
+    found: dict[str, dict[str, list[Result]]] = {}
+    for result in sorted(results, key=lambda each: (each.index, each.sample)):
         if result.state != "unanswered":
-            found.setdefault(result.item, []).append(result)
+            found.setdefault(result.arm, {}).setdefault(result.item, []).append(result)
     return found

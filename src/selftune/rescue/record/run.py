@@ -5,7 +5,7 @@ goes on where it was ended, and what was answered is never paid for twice.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -14,29 +14,31 @@ from selftune.core.errors import BudgetSpent
 from selftune.core.runfile import EvaluationSection
 from selftune.evaluate.arms import Arm, place_of
 from selftune.evaluate.evalfile import Limits
-from selftune.evaluate.items import Item, to_items
+from selftune.evaluate.items import Item, to_items, with_request
 from selftune.evaluate.rounds import RoundFolder
 from selftune.evaluate.task import Progress
 from selftune.models.endpoint import Endpoint
-from selftune.models.profiles import Profile
+from selftune.models.prices import Rates
 from selftune.prove.plan import Plan
 from selftune.prove.round import run_round
 from selftune.rescue.record.asking import LOGPROBS, RecordingHome
 from selftune.rescue.record.prompts import Prompt
 from selftune.rescue.record.recordings import (
     ACCOUNT,
+    ANSWERS,
     ARM,
     HEAT,
     KIND,
     MODEL,
     PROMPTS,
-    SALT,
     STEADY,
     USUAL,
     Recording,
     eval_name,
-    find_round_of,
+    finished_round,
+    salt_of,
 )
+from selftune.rescue.record.requests import LIMITS
 
 Tell = Callable[[str, str, Progress], None]
 """Hears the model, which of the two rounds, and how far it is."""
@@ -54,34 +56,41 @@ class Ungraded(EvaluationSection):
 class Wanted(NamedTuple):
     """How to record a model."""
 
-    profile: Profile
+    endpoint: Endpoint
+    """Where it answers, and under which name."""
     temperature: float
     repeats: int
     max_tokens: int | None = None
+    """In place of what production had."""
     logprobs: bool = True
-    response_format: dict[str, Any] | None = None
     limit: int | None = None
     """Most prompts; which ones is drawn by lot, the same ones each time."""
 
 
-def items_of(prompts: Sequence[Prompt], limit: int | None) -> tuple[Item, ...]:
+def drawn(count: int, limit: int | None) -> Sequence[int]:
+    """Return the places of what is taken: all, or so many by lot, the same ones each time."""
+    if limit is None or limit >= count:
+        return range(count)
+    return sorted(random.Random(0).sample(range(count), limit))
+
+
+def items_of(prompts: Iterable[Prompt]) -> tuple[Item, ...]:
     """Return the items of a recording."""
-    chosen = range(len(prompts))
-    if limit is not None and limit < len(prompts):
-        chosen = sorted(random.Random(0).sample(chosen, limit))  # type: ignore[assignment]  # numbers in order, either way
+    asked = tuple(prompts)
     rows = [
         {
-            **prompts[at].fields,
+            **each.fields,
+            **({"reference_calls": each.reference_calls} if each.reference_calls else {}),
             # The answer of the row becomes the item's `reference`.
-            "messages": [
-                *prompts[at].messages,
-                {"role": "assistant", "content": prompts[at].reference},
-            ],
-            "prompt_source": prompts[at].source,
+            "messages": [*each.messages, {"role": "assistant", "content": each.reference}],
+            "prompt_source": each.source,
         }
-        for at in chosen
+        for each in asked
     ]
-    return tuple(to_items(rows, Ungraded()))
+    return tuple(
+        with_request(item, each.request)
+        for item, each in zip(to_items(rows, Ungraded()), asked, strict=True)
+    )
 
 
 def record(
@@ -99,12 +108,17 @@ def record(
         SelftuneError: the account refuses, or does not answer any more.
 
     """
-    items = items_of(prompts, wanted.limit)
+    chosen = [prompts[at] for at in drawn(len(prompts), wanted.limit)]
+    items = items_of(_limited(each, wanted) for each in chosen)
     spent: float | None = 0.0
     found: dict[str, RoundFolder] = {}
     for kind in (STEADY, USUAL):
-        plan = _plan(home, model, items, wanted, kind)
-        done = _finished(home, plan)
+        heat = 0.0 if kind == STEADY else wanted.temperature
+        samples = 1 if kind == STEADY else wanted.repeats
+        rates = home.rates(model, wanted.endpoint)
+        arm = arm_of(kind, wanted.endpoint, _sampling(heat, wanted), rates)
+        plan = plan_of(model, kind, items, arm, samples)
+        done = finished_round(home.settings.root, plan, {arm.name})
         if done is None:
             last: list[Progress] = []
 
@@ -119,53 +133,55 @@ def record(
     return Recording(model, found[STEADY], found[USUAL]), spent
 
 
-def _plan(
-    home: RecordingHome, model: str, items: tuple[Item, ...], wanted: Wanted, kind: str
+def arm_of(
+    kind: str, endpoint: Endpoint, sampling: dict[str, Any], rates: Rates | None, salt: str = ""
+) -> Arm:
+    """Return who answers in one of the two rounds."""
+    return Arm(
+        name=ARM if kind == USUAL else f"{ARM} at temperature 0",
+        model=endpoint.model,
+        endpoint=endpoint,
+        sampling=sampling,
+        rates=rates,
+        salt=salt_of({KIND: kind, ANSWERS: salt}),
+    )
+
+
+def plan_of(
+    model: str, kind: str, items: tuple[Item, ...], arm: Arm, samples: int, **facts: str
 ) -> Plan:
-    heat = 0.0 if kind == STEADY else wanted.temperature
-    endpoint = Endpoint(model=model, profile=wanted.profile)
-    sampling: dict[str, Any] = {"temperature": heat}
-    if wanted.max_tokens is not None:
-        sampling["max_tokens"] = wanted.max_tokens
-    if wanted.response_format is not None:
-        sampling["response_format"] = wanted.response_format
-    if wanted.logprobs:
-        sampling[LOGPROBS] = True
+    """Return the plan of one of the two rounds."""
+    known = {
+        MODEL: model,
+        KIND: kind,
+        HEAT: f"{arm.sampling['temperature']:g}",
+        ACCOUNT: place_of(arm.endpoint) or "",
+        PROMPTS: _digest(items),
+    }
     return Plan(
         name=eval_name(model),
         items=items,
-        arms=(
-            Arm(
-                name=ARM if kind == USUAL else f"{ARM} at temperature 0",
-                model=model,
-                endpoint=endpoint,
-                sampling=sampling,
-                rates=home.rates(model, endpoint),
-                salt=SALT if kind == USUAL else "",
-            ),
-        ),
-        evaluation=Ungraded(samples=1 if kind == STEADY else wanted.repeats),
-        facts={
-            MODEL: model,
-            KIND: kind,
-            HEAT: f"{heat:g}",
-            ACCOUNT: place_of(endpoint) or "",
-            PROMPTS: _digest(items),
-        },
+        arms=(arm,),
+        evaluation=Ungraded(samples=samples),
+        facts=known | facts,
     )
 
 
-def _finished(home: RecordingHome, plan: Plan) -> RoundFolder | None:
-    """Return the round that has all of a plan already."""
-    folder = find_round_of(
-        home.settings.root, plan.facts[MODEL], plan.facts[KIND], plan.facts[PROMPTS]
-    )
-    if folder is None:
-        return None
-    found = folder.read()
-    same = found.facts == plan.facts and found.arms[0].sampling == plan.arms[0].sampling
-    whole = found.status == "completed" and not found.totals.unanswered
-    return folder if same and whole and found.samples == plan.evaluation.samples else None
+def _limited(prompt: Prompt, wanted: Wanted) -> Prompt:
+    """Return a prompt without production's own limit where another was chosen."""
+    if wanted.max_tokens is None:
+        return prompt
+    left = {name: value for name, value in prompt.request.items() if name not in LIMITS}
+    return prompt.model_copy(update={"request": left})
+
+
+def _sampling(heat: float, wanted: Wanted) -> dict[str, Any]:
+    sampling: dict[str, Any] = {"temperature": heat}
+    if wanted.max_tokens is not None:
+        sampling["max_tokens"] = wanted.max_tokens
+    if wanted.logprobs:
+        sampling[LOGPROBS] = True
+    return sampling
 
 
 def _within(plan: Plan, limits: Limits, spent: float | None) -> Plan:

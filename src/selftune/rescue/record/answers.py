@@ -1,0 +1,179 @@
+"""Answers that a model gave before, in files of logs, batches and other tools, or in an archive.
+
+A row counts that holds a request and an answer, in whichever of the usual shapes; lines of a batch's
+answers find their requests by `custom_id`. Every other row is counted by what it lacks.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from selftune.core.errors import InvalidInput
+from selftune.data.read import ReadOptions, read_lines
+from selftune.data.sources.format import FALLBACK
+from selftune.data.sources.json_rows import MAX_BYTES
+from selftune.models.answers import Answer, Question, Timing, answer_of, load_json
+from selftune.rescue.archive.reader import Archive
+from selftune.rescue.record.archived import batches, items_of_evals, stored_completions
+from selftune.rescue.record.prompts import RECORDED, STORED, Prompt, prompt_of
+from selftune.rescue.record.replies import completion_of, given_in
+from selftune.rescue.record.requests import Row, request_in
+
+SUFFIXES = (".json", ".jsonl")
+_ROWS = ("data", "rows", "records", "items", "results")
+"""Fields under which a JSON document keeps its rows."""
+_IN_SECONDS = ("seconds", "latency_seconds", "duration_seconds")
+_IN_MILLISECONDS = ("latency_ms", "duration_ms")
+_UNKEYED = "-"
+"""Key of an answer that is not yet anybody's."""
+
+
+class Exchange(NamedTuple):
+    """What was asked once, and what came: several answers where several were wanted."""
+
+    prompt: Prompt
+    answers: tuple[Answer, ...]
+
+
+class Answers(NamedTuple):
+    """Exchanges with a model, and what could not be used."""
+
+    exchanges: list[Exchange]
+    left_out: Counter[str]
+
+
+def answers_in_files(paths: Iterable[Path], names: Collection[str], *, alone: bool) -> Answers:
+    """Return the answers of a model in files, and in the files of folders.
+
+    `alone`: rows that name no model are this one's too.
+
+    Raises:
+        InvalidInput: there is no such file or folder.
+
+    """
+    found = Answers([], Counter())
+    rows = [row for path in paths for row in _rows_in(path, found.left_out)]
+    for row in _joined(rows, found.left_out):
+        _take(row, names, found, RECORDED, alone=alone)
+    return found
+
+
+def answers_in_archive(archive: Archive, names: Sequence[str]) -> Answers:
+    """Return a model's answers in stored completions, in output items of evals and in batches."""
+    found = Answers([], Counter())
+    for row in stored_completions(archive, names):
+        _take(row, names, found, STORED)
+    for row in items_of_evals(archive, names):
+        _take(row, names, found, "eval")
+    for requests, lines in batches(archive, names):
+        for row in _joined([*requests, *lines], found.left_out):
+            _take(row, names, found, "batch")
+    return found
+
+
+def _rows_in(path: Path, left_out: Counter[str]) -> Iterator[Row]:
+    if not path.exists():
+        raise InvalidInput(f"{path} is not there: name a file or a folder with answers.")
+    if not path.is_dir():
+        yield from _rows_of(path, left_out)
+        return
+    for each in sorted(path.rglob("*")):  # which follows no links to folders
+        if each.is_symlink():
+            left_out[f"{each.relative_to(path)}: a link, which is not followed"] += 1
+        elif each.is_file() and each.suffix.lower() in SUFFIXES:
+            yield from _rows_of(each, left_out)
+        elif each.is_file():
+            left_out[f"files that are neither {' nor '.join(SUFFIXES)}"] += 1
+
+
+def _rows_of(path: Path, left_out: Counter[str]) -> Iterator[Row]:
+    """Yield the rows of a file: one JSON document, or one on each line."""
+    document = _document(path)
+    if document is not None:
+        yield from document
+        return
+    try:
+        for line in read_lines(path, ReadOptions(format=FALLBACK)):
+            if line.row is None:
+                left_out[f"{path.name}: it is no row of JSON"] += 1
+            else:
+                yield line.row
+    except InvalidInput as error:
+        left_out[f"{path.name}: {error.message}"] += 1
+
+
+def _document(path: Path) -> list[Row] | None:
+    """Return the rows of a file that is one JSON object; None where it is something else."""
+    if path.suffix.lower() != ".json" or path.stat().st_size > MAX_BYTES:
+        return None
+    try:
+        value = load_json(path.read_bytes())
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    inner = next((value[name] for name in _ROWS if isinstance(value.get(name), list)), None)
+    return [value] if inner is None else [each for each in inner if isinstance(each, dict)]
+
+
+def _joined(rows: Sequence[Row], left_out: Counter[str]) -> Iterator[Row]:
+    """Yield rows; lines of a batch's answers together with the requests that they answer."""
+    asked: dict[str, list[Row]] = {}
+    answered: list[Row] = []
+    for row in rows:
+        name, is_answered = row.get("custom_id"), given_in(row) is not None
+        if not isinstance(name, str) or (is_answered and request_in(row) is not None):
+            yield row
+        elif is_answered:
+            answered.append(row)
+        elif row not in (known := asked.setdefault(name, [])):
+            known.append(row)
+    for row in answered:
+        requests = asked.get(row["custom_id"], [])
+        if len(requests) == 1:
+            yield {**requests[0], **row}
+        else:
+            many = "several requests have" if requests else "no request has"
+            left_out[f"an answer of a batch: {many} its custom_id"] += 1
+
+
+def _take(
+    row: Row, names: Collection[str], found: Answers, source: str, *, alone: bool = False
+) -> None:
+    """Add what a row tells to the exchanges, or count why it tells nothing."""
+    given, asked = given_in(row), request_in(row)
+    completion = None if given is None else completion_of(given)
+    told = {str(each["model"]) for each in (row, asked, completion) if each and each.get("model")}
+    if asked is None:
+        reason = "no request"
+    elif completion is None:
+        reason = "no answer beside the request"
+    elif told and not told & set(names):
+        reason = "another model's answer"
+    elif not told and not alone:
+        reason = "it does not say which model answered"
+    else:
+        prompt = prompt_of(row, source)
+        if isinstance(prompt, Prompt):
+            found.exchanges.append(_exchange(prompt, row, completion))
+            return
+        reason = prompt
+    found.left_out[f"{source}: {reason}"] += 1
+
+
+def _exchange(prompt: Prompt, row: Row, completion: Row) -> Exchange:
+    seconds = [row[name] for name in _IN_SECONDS if isinstance(row.get(name), int | float)]
+    seconds += [row[n] / 1000 for n in _IN_MILLISECONDS if isinstance(row.get(n), int | float)]
+    took = None if not seconds else Timing(answering=float(seconds[0]))
+    usage = completion.get("usage") or row.get("usage")
+    body = {name: prompt.request[name] for name in ("response_format",) if name in prompt.request}
+    answers = []
+    for choice in completion["choices"]:
+        whole = {"logprobs": row.get("logprobs"), **choice}
+        one = {"model": completion.get("model"), "usage": usage, "choices": [whole]}
+        answer = answer_of(Question(key=_UNKEYED, body=body), one)
+        answers.append(answer.model_copy(update={"timing": took}))
+    # What a chat ends with is the model's own answer; a reference has a field of that name.
+    right = {"reference": str(row.get("reference") or ""), "reference_calls": ""}
+    return Exchange(prompt.model_copy(update=right), tuple(answers))

@@ -1,0 +1,173 @@
+"""Answers that were given before -> a recording, without a request.
+
+It has the two rounds of every recording. Where a prompt has several answers, one of them, at
+temperature 0 if there is one, is what others are compared with; all others count as production.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import NamedTuple
+
+from selftune.core.canonical import fingerprint
+from selftune.core.settings import Settings
+from selftune.evaluate.arms import Answerer, Arm, question_for
+from selftune.evaluate.evalfile import Limits
+from selftune.evaluate.items import Item
+from selftune.evaluate.rounds import RoundFolder
+from selftune.models.answers import Answer, Question
+from selftune.models.endpoint import Endpoint
+from selftune.models.prices import FREE, Rates
+from selftune.prove.home import Home
+from selftune.prove.round import run_round
+from selftune.rescue.record.answers import Exchange
+from selftune.rescue.record.prompts import Gathering, Prompt
+from selftune.rescue.record.recordings import (
+    ANSWERS,
+    SOURCE,
+    STEADY,
+    USUAL,
+    Recording,
+    finished_round,
+)
+from selftune.rescue.record.run import arm_of, drawn, items_of, plan_of
+
+PLACE = "imported"
+"""Stands where rounds have the address that answered."""
+_DIGITS = 16
+_AT_ONCE = 32
+
+
+class Wanted(NamedTuple):
+    """What to take of what there is."""
+
+    temperature: float
+    """Of production, where answers do not tell theirs."""
+    repeats: int
+    """Most answers to each prompt that count as production."""
+    limit: int | None = None
+    """Most prompts; which ones is drawn by lot, the same ones each time."""
+
+
+class Imported(NamedTuple):
+    """A recording that was made of answers."""
+
+    recording: Recording
+    unused: int
+    """Answers that it has no place for: not every prompt has as many."""
+
+
+class _Told(NamedTuple):
+    prompt: Prompt
+    first: Answer | None
+    """What others are compared with; None where there is no other."""
+    is_steady: bool
+    """Whether the first was given at temperature 0."""
+    rest: tuple[Answer, ...]
+
+
+def keep_answers(
+    settings: Settings, model: str, exchanges: Sequence[Exchange], source: str, wanted: Wanted
+) -> Imported:
+    """Keep answers as a recording of a model; the same ones again are kept once."""
+    told = list(_told(exchanges))
+    chosen = [told[at] for at in drawn(len(told), wanted.limit)]
+    samples = min(wanted.repeats, *(len(each.rest) for each in chosen))
+    usual = [each.rest[:samples] for each in chosen]
+    first = [() if each.first is None else (each.first,) for each in chosen]
+    is_steady = all(each.is_steady for each in chosen if each.first is not None)
+    rounds = _Rounds(settings, model, items_of(each.prompt for each in chosen), source)
+    steady = None
+    if any(first):
+        steady = rounds.kept(STEADY, 0.0 if is_steady else wanted.temperature, first)
+    recording = Recording(model, steady, rounds.kept(USUAL, wanted.temperature, usual))
+    used = sum(len(answers) for answers in (*first, *usual))
+    return Imported(recording, sum(len(each.answers) for each in exchanges) - used)
+
+
+def _told(exchanges: Sequence[Exchange]) -> Iterator[_Told]:
+    """Yield each prompt once with all its answers."""
+    gathering = Gathering()
+    said: dict[int, list[tuple[bool, Answer]]] = {}
+    for each in exchanges:
+        answers = said.setdefault(gathering.add(each.prompt), [])
+        answers += [(each.prompt.temperature == 0, answer) for answer in each.answers]
+    for place, answers in said.items():
+        ordered = sorted(answers, key=lambda each: not each[0])  # stable: temperature 0 first
+        is_steady = ordered[0][0]
+        others = [answer for is_zero, answer in ordered[1:] if not is_zero]
+        rest = tuple(others or (answer for _, answer in ordered[1:]))
+        first = ordered[0][1]
+        if rest:
+            yield _Told(gathering.prompts[place], first, is_steady, rest)
+        else:
+            yield _Told(gathering.prompts[place], None, False, (first,))
+
+
+class _Rounds:
+    """Rounds of the same questions, whose answers are there already."""
+
+    def __init__(
+        self, settings: Settings, model: str, items: tuple[Item, ...], source: str
+    ) -> None:
+        self._settings, self._model, self._items, self._source = settings, model, items, source
+
+    def kept(self, kind: str, heat: float, answers: Sequence[Sequence[Answer]]) -> RoundFolder:
+        """Keep answers to the items, in their order, as a round."""
+        endpoint = Endpoint(model=self._model, base_url=PLACE, api_key_variable="")
+        rates = Home(self._settings).rates(self._model, endpoint)
+        said = [[answer.model_dump(mode="json") for answer in each] for each in answers]
+        digest = fingerprint(said)[:_DIGITS]
+        arm = arm_of(kind, endpoint, {"temperature": heat}, rates, digest)
+        facts = {SOURCE: self._source, ANSWERS: digest}
+        most = max(map(len, answers))
+        plan = plan_of(self._model, kind, self._items, arm, most, **facts)
+        by_key = _by_key(arm, self._items, answers)
+        root = self._settings.root
+        return finished_round(root, plan, ()) or run_round(_Imports(self._settings, by_key), plan)
+
+
+def _by_key(
+    arm: Arm, items: Sequence[Item], answers: Sequence[Sequence[Answer]]
+) -> dict[str, Answer]:
+    """Return the answers by the keys of the questions that a round will ask."""
+    found = {}
+    for item, said in zip(items, answers, strict=True):
+        for sample, answer in enumerate(said):
+            key = question_for(arm, item, sample, None).key
+            found[key] = answer.model_copy(update={"key": key})
+    return found
+
+
+class _Imports(Home):
+    """A home in which nobody is asked: the answers are there, and cost nothing now."""
+
+    def __init__(self, settings: Settings, answers: Mapping[str, Answer]) -> None:
+        super().__init__(settings)
+        self._answers = answers
+
+    def rates(self, model: str, endpoint: Endpoint | None) -> Rates | None:
+        return FREE
+
+    def open(
+        self, model: str, endpoint: Endpoint | None, limits: Limits
+    ) -> AbstractAsyncContextManager[Answerer]:
+        return nullcontext(_Known(self._answers))
+
+
+class _Known:
+    """Answers with what is known."""
+
+    requests = 0
+    lag = 0.0
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._answers = answers
+
+    async def ready(self) -> int:
+        await asyncio.sleep(0)
+        return _AT_ONCE
+
+    async def answer(self, asked: Question) -> Answer:
+        missing = Answer(key=asked.key, status="failed", reason="No such answer was imported.")
+        return self._answers.get(asked.key, missing)
