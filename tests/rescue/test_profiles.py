@@ -134,6 +134,8 @@ def test_adding_changes_what_is_given_and_keeps_the_rest(tmp_path: Path) -> None
     before = (tmp_path / "profiles.toml").read_bytes()
     with pytest.raises(InvalidInput, match="api_key_variable") as raised:
         add_profile(tmp_path, "new", {"api_key_variable": KEY, "base_url": "http://h/v1"})
+    with pytest.raises(InvalidInput, match=r"^The profile 'new': The address .* https://\.$"):
+        add_profile(tmp_path, "new", {"base_url": "localhost:1"})
     assert KEY not in "".join(traceback.format_exception(raised.value))
     assert (tmp_path / "profiles.toml").read_bytes() == before
     add_profile(tmp_path, "openai", {"organization": "org-1"})

@@ -37,7 +37,10 @@ def _add(home: Path, name: str, entry: dict[str, Any]) -> Profile:
         found = Profiles.model_validate(document).profile[name]
     except ValidationError as problem:
         first = problem.errors()[0]
-        key = str(first["loc"][-1]) if first["loc"] else ""
-        raise InvalidInput(f"{key}: {first['msg']}.", param=key or None) from None
+        rule = first["msg"].removeprefix("Value error, ").rstrip(".")
+        key = str(first["loc"][-1])
+        if key == name:  # it is a rule for all of it
+            raise InvalidInput(f"The profile {name!r}: {rule}.") from None
+        raise InvalidInput(f"{key}: {rule}.", param=key) from None
     write_whole(path, tomli_w.dumps(document).encode())
     return found

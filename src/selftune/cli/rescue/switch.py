@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 from selftune.cli.console import open_home, out, show_json, show_table
 from selftune.cli.grouping import grouped
+from selftune.core.errors import NotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +131,8 @@ def shadow(
     if as_json:
         show_json([each.model_dump(mode="json") for each in found])
         return
+    if model is not None and not found:
+        raise _not_compared(model, [each.model for each in shadows(store, None)])
     rows = [
         (
             each.model,
@@ -147,6 +151,16 @@ def shadow(
     show_table((*columns, "upstream", "replacement", "slower by"), rows)
     if rows:
         out.print("[dim]in brackets: 95% intervals; the same question asked again counts once[/]")
+
+
+def _not_compared(model: str, known: list[str]) -> NotFound:
+    near = get_close_matches(model, known, n=1)
+    hint = (
+        f"Did you mean {near[0]!r}?"
+        if near
+        else "`selftune rescue switch MODEL --to shadow=100` begins."
+    )
+    return NotFound(f"Nothing was compared for {model!r} yet. {hint}")
 
 
 def _recorder(home: "Path") -> "dict[str, int | str] | None":

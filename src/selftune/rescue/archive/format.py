@@ -62,6 +62,7 @@ NAMES: dict[Kind, str] = {
 """As people call them."""
 State = Literal["kept", "deleted", "forbidden", "failed"]
 STATES: tuple[State, ...] = get_args(State)
+_BRING_BACK = "bring it back from a copy of the folder, or archive into another one."
 _BEGIN, _BETWEEN = b'{"sha256":"', b'",'
 _REST = len(_BEGIN) + 64 + len(_BETWEEN)
 """Where in a line begins what its SHA-256 is of, but for the brace that opens it."""
@@ -188,14 +189,14 @@ def manifest_of(text: bytes) -> Manifest:
         given = value.pop("sha256")
         manifest = Manifest.model_validate(value)
     except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
-        raise InvalidInput(f"{MANIFEST} cannot be read.") from error
+        raise InvalidInput(f"{MANIFEST} cannot be read: {_BRING_BACK}") from error
     if manifest.version != VERSION:
         raise InvalidInput(
             f"{MANIFEST} has version {manifest.version}, and this selftune reads {VERSION}: "
             "use the one that wrote it."
         )
     if digest(value) != given or manifest_text(manifest) != text:
-        raise InvalidInput(f"{MANIFEST} is not what was written: somebody or something changed it.")
+        raise InvalidInput(f"{MANIFEST} is not what was written: {_BRING_BACK}")
     return manifest
 
 
@@ -210,7 +211,10 @@ def read_manifest(folder: Path) -> Manifest | None:
     for text in texts[:-1]:
         with suppress(InvalidInput):
             return manifest_of(text)
-    return manifest_of(texts[-1]) if texts else None
+    try:
+        return manifest_of(texts[-1]) if texts else None
+    except InvalidInput as error:
+        raise InvalidInput(f"{folder}: {error.message}") from error
 
 
 def digest(value: Any) -> str:

@@ -106,8 +106,9 @@ def _of_kind(
                 continue
             if entry.kind != kind:
                 yield Problem(path=name, line=number, what=f"it is of the kind {entry.kind}")
-            else:
-                found[entry.id] = entry
+            else:  # what lists say of themselves is looked at again, other objects are not
+                slim = {} if kind == "list" else {"object": None}
+                found[entry.id] = entry.model_copy(update=slim)
     if manifest is not None:
         yield from (Problem(path=name, what=what) for what in read.differences())
 

@@ -184,7 +184,7 @@ def _with_remedy(problem: SelftuneError | JobError) -> str:
             "shows them."
         )
     if param.endswith("_file"):
-        return f"{problem.message} Mend a copy, and give it with --{param.removesuffix('_file')}."
+        return f"{problem.message} Another file is given with --{param.removesuffix('_file')} FILE."
     return problem.message
 
 
