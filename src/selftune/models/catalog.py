@@ -54,7 +54,7 @@ class Base(Record):
     family: str | None = None
     """How its chat template writes tool calls: a name of `models/hf/families`."""
     parameters: Annotated[int, Field(ge=1)] | None = None
-    """As the model's card says, rounded as there."""
+    """All its weights, to three digits; those that two layers share are counted once."""
     layers: Annotated[int, Field(ge=1)] | None = None
     width: Annotated[int, Field(ge=1)] | None = None
     """Numbers of a token inside the model: `hidden_size` of its configuration."""
