@@ -15,6 +15,7 @@ from tests.data.synthesis.teaching import Teacher, teaching
 from selftune.core.records import File
 from selftune.core.settings import Settings
 from selftune.store.accounts import DEFAULT_PROJECT
+from selftune.store.db import open_database
 from selftune.store.store import Store, open_store
 
 OpenStore = Callable[..., Store]
@@ -45,10 +46,27 @@ def teacher(teaching_server: Teacher) -> Teacher:
     return teaching_server
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a database that migrations made, to be copied: it has tables and no rows."""
+    file = tmp_path_factory.mktemp("migrated") / "selftune.db"
+    open_database("", file).close()
+    return file
+
+
 @pytest.fixture
-def open_sqlite(tmp_path: Path) -> Iterator[OpenStore]:
+def new_home(tmp_path: Path, migrated: Path) -> Path:
+    """Give a home folder with an empty database."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    shutil.copy(migrated, folder)
+    return folder
+
+
+@pytest.fixture
+def open_sqlite(new_home: Path) -> Iterator[OpenStore]:
     """Open stores on SQLite; keyword arguments are settings."""
-    yield from _opener(tmp_path / "home", {})
+    yield from _opener(new_home, {})
 
 
 @pytest.fixture
@@ -57,30 +75,31 @@ def store(open_sqlite: OpenStore) -> Store:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def any_store(request: pytest.FixtureRequest, new_home: Path) -> Iterator[Store]:
     """Give a store on each database, empty."""
     url = {"database_url": request.getfixturevalue("postgres")} if request.param != "sqlite" else {}
-    for opener in _opener(tmp_path / "home", url):
+    for opener in _opener(new_home, url):
         yield opener()
 
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[str]:
-    """Give the address of an empty database on a real Postgres."""
+    """Give the address of a database on a real Postgres, as `migrated` is on SQLite."""
     import psycopg
 
     admin = psycopg.connect(f"{postgres_server}&dbname=postgres", autocommit=True)
     name = f"test_{os.urandom(6).hex()}"
-    admin.execute(f"CREATE DATABASE {name}".encode())
-    socket_folder = postgres_server.partition("host=")[2]
-    yield f"postgresql://postgres@/{name}?host={socket_folder}"
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE migrated".encode())
+    yield postgres_server.replace("@/", f"@/{name}")
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
     admin.close()
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Postgres of Debian's package, on a socket only."""
+    """Start a Postgres of Debian's package, on a socket only, with a database `migrated`."""
+    import psycopg
+
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no Postgres server here: apt-get install postgresql")
@@ -104,7 +123,11 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     start = [*control, "-w", "-l", str(folder / "log"), "-o", options, "start"]
     subprocess.run(start, check=True, capture_output=True)
     try:
-        yield f"postgresql://postgres@/?host={folder}"
+        address = f"postgresql://postgres@/?host={folder}"
+        with psycopg.connect(f"{address}&dbname=postgres", autocommit=True) as admin:
+            admin.execute("CREATE DATABASE migrated")
+        open_database(address.replace("@/", "@/migrated"), folder / "unused").close()
+        yield address
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
