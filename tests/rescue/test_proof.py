@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests.evaluate.scripted import Scripted, said
+from tests.made_tasks import write_rows
 from typer.testing import CliRunner
 
 from selftune.cli.main import app
 from selftune.core.errors import NotFound
 from selftune.core.settings import Settings
 from selftune.evaluate.evalfile import Limits
+from selftune.evaluate.results import Result
 from selftune.evaluate.verdict import Policy
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
 from selftune.models.own_catalog import set_replacement
 from selftune.models.profiles import Profile
+from selftune.rescue.proof.alike import said_by
 from selftune.rescue.proof.page import proof_html, proof_markdown
 from selftune.rescue.proof.plan import Choices
 from selftune.rescue.proof.run import Proof, prove
@@ -304,3 +307,25 @@ def test_graders_come_from_a_file(world: World, tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found["measure"] == "the graders that were given"
     assert found["report"]["arms"][0]["summary"]["accuracy"]["value"] < 0.6
+
+
+def test_another_prompt_is_asked_anew_though_the_proof_is_the_same_otherwise(
+    world: World, tmp_path: Path
+) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(20)
+    for words in ("Hello", "Goodbye"):
+        chat = [{"role": "user", "content": words}, {"role": "assistant", "content": "parcel"}]
+        file = write_rows(tmp_path / "examples.jsonl", [{"messages": chat}])
+        before = len(world.asked)
+        world.proof(examples=file)
+        shown = [each for each in world.asked[before:] if words in str(each.body["messages"])]
+        assert len(shown) == 20
+
+
+def test_answers_are_read_in_the_order_in_which_they_were_asked() -> None:
+    results = [
+        Result(index=2 - at // 2, item=f"i{at // 2}", arm="a", sample=1 - at % 2, state="scored", output=str(at))
+        for at in range(4)
+    ]  # fmt: skip
+    assert said_by(results) == {"a": {"i1": ["3", "2"], "i0": ["1", "0"]}}

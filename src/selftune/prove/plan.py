@@ -31,6 +31,9 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     fresh: bool = False
     """Ask anew what earlier rounds asked."""
+    goes_on: bool = False
+    """Go on with a finished round of the same plan too: models of this machine, which other plans ask
+    anew, are asked what they did not answer."""
     notes: dict[str, str] = field(default_factory=dict)
     """What is special about an arm, by its name."""
     facts: dict[str, str] = field(default_factory=dict)

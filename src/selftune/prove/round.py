@@ -31,7 +31,7 @@ from selftune.prove.plan import Plan
 
 _BUFFER = 1 << 20
 _SAME = ("eval", "arms", "graders", "samples", "seed", "items", "items_sha256", "fresh")
-"""What makes two rounds the same one, of which the first was not finished."""
+"""What makes two rounds the same one."""
 
 
 def run_round(
@@ -165,7 +165,7 @@ def _begin(where: Path, plan: Plan) -> tuple[Round, RoundFolder]:
         totals=Totals(dollars=0.0),
         version=version("selftune"),
     )
-    found = _unfinished(rounds, wanted) or wanted
+    found = _before(rounds, wanted, plan) or wanted
     for each in rounds:
         if (left := each.read()).status == "running":  # we have the log: nobody runs it
             each.write(left.model_copy(update={"status": "stopped", "reason": ENDED}))
@@ -189,13 +189,19 @@ def _spool(items: Iterable[Item], path: Path) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def _unfinished(rounds: Sequence[RoundFolder], wanted: Round) -> Round | None:
-    """Return the last round, if it asks the same and was not finished."""
+def _before(rounds: Sequence[RoundFolder], wanted: Round, plan: Plan) -> Round | None:
+    """Return the round that goes on: the last, if it asks the same and was not finished."""
+    if plan.goes_on:
+        known = [each.read() for each in reversed(rounds)]
+        return next(
+            (one for one in known if one.facts == wanted.facts and _same(one, wanted)), None
+        )
     last = rounds[-1].read() if rounds else None
-    if last is None or last.status == "completed":
-        return None
-    same = all(getattr(last, name) == getattr(wanted, name) for name in _SAME)
-    return last if same else None
+    return last if last and last.status != "completed" and _same(last, wanted) else None
+
+
+def _same(found: Round, wanted: Round) -> bool:
+    return all(getattr(found, name) == getattr(wanted, name) for name in _SAME)
 
 
 def _recorded(arm: Arm, plan: Plan) -> ArmRecord:

@@ -107,6 +107,7 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
         arms=(recorded_arm(usual), replacement, *prompted),
         evaluation=EvaluationSection(samples=usual.samples, seed=None, graders=measure.graders),
         limits=choices.limits,
+        goes_on=True,
         notes={arm.name: note for arm, note in _notes_of(prompted)},
         facts=facts,
     )

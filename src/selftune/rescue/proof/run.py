@@ -16,7 +16,6 @@ from selftune.evaluate.task import Progress
 from selftune.evaluate.units import Units, units
 from selftune.evaluate.verdict import Policy
 from selftune.prove.home import Home
-from selftune.prove.plan import Plan
 from selftune.prove.round import run_round
 from selftune.rescue.proof.alike import (
     Alike,
@@ -32,7 +31,7 @@ from selftune.rescue.proof.conclude import Conclusion, Evidence, Prompted, concl
 from selftune.rescue.proof.home import ProofHome
 from selftune.rescue.proof.judged import judge
 from selftune.rescue.proof.plan import REPLACEMENT, Choices, Compared, compared
-from selftune.rescue.record.recordings import ARM, find_recording, finished_round
+from selftune.rescue.record.recordings import ARM, find_recording
 
 
 class Proof(Record):
@@ -78,7 +77,7 @@ def prove(
     recording = find_recording(settings.root, model)
     home = ProofHome(settings, recording.usual.read().arms[0])
     chosen = compared(home, recording, choices)
-    folder = _round(home, chosen.plan, tell)
+    folder = run_round(home, chosen.plan, tell)
     per_day = choices.requests_per_day
     report = read_report(folder, baseline=ARM, policy=policy, requests_per_day=per_day)
     items = tuple(folder.read_items())
@@ -108,14 +107,6 @@ def prove(
         report=report,
     )
     return Proven(proof, folder)
-
-
-def _round(
-    home: Home, plan: Plan, tell: Callable[[Progress], None] = lambda progress: None
-) -> RoundFolder:
-    """Return the round of a plan: of one that is whole, models of this machine are not asked again."""
-    asked = {arm.name for arm in plan.arms[1:]}  # the first is the recorded one
-    return finished_round(home.settings.root, plan, asked) or run_round(home, plan, tell)
 
 
 def _compared(said: Mapping[str, Mapping[str, list[str]]], chosen: Compared) -> Said:
@@ -149,7 +140,7 @@ def _asked_before(home: Home, chosen: Compared) -> tuple[RoundFolder, ...]:
         arms=(chosen.steady,),
         evaluation=chosen.plan.evaluation.model_copy(update={"samples": 1}),
     )
-    return (_round(home, plan),)
+    return (run_round(home, plan),)
 
 
 def _own_runs(folders: Sequence[RoundFolder]) -> list[Units]:
