@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 from selftune.cli.main import app
 from selftune.core.errors import NotFound
+from selftune.core.settings import Settings
+from selftune.jobs.queue import get_job
 from selftune.models.catalog import catalog
+from selftune.models.own_catalog import set_replacement
 from selftune.models.own_profiles import add_profile
 from selftune.models.permitted import permitted
 from selftune.models.profiles import Profile, find_profile, open_client
@@ -24,6 +27,9 @@ from selftune.rescue.archive.format import source_of
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.inventory import take_stock
 from selftune.rescue.inventory_asking import look_around
+from selftune.store.accounts import default_identity
+from selftune.store.files import get_file
+from selftune.store.store import open_store
 
 BASE = "gpt-4o-mini-2024-07-18"
 TUNED = f"{BASE}.ft-72a2792ef7d24ba7b82c7fe4a37e379f-support"
@@ -95,7 +101,12 @@ NONE: Reply = (404, {}, {"error": {"code": "404", "message": "Resource not found
 
 
 def answer(asked: Asked) -> Reply:
+    """Answer as the dated API and as `v1` do, each to its own way of asking."""
     parts = urlsplit(asked.path)
+    if parts.path.startswith("/openai/v1/"):
+        assert "api-version" not in parts.query
+        assert asked.headers["authorization"] == "Bearer secret"
+        return ANSWERS.get(parts.path.replace("/v1/", "/"), NONE)
     assert "api-version=2024-10-21" in parts.query
     assert asked.headers["api-key"] == "secret"
     return ANSWERS.get(parts.path, NONE)
@@ -114,7 +125,11 @@ def acme(azure: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
     return add_profile(tmp_path, "acme", entry | {"api_version": "2024-10-21"})
 
 
-def test_tuned_models_are_known_by_azures_names_and_end_when_azure_says(acme: Profile) -> None:
+@pytest.mark.parametrize("version", ["2024-10-21", None])
+def test_tuned_models_are_known_by_azures_names_and_end_when_azure_says(
+    acme: Profile, version: str | None
+) -> None:
+    acme = acme.model_copy(update={"api_version": version})
     found = look_around(open_client(acme))
     taken = take_stock(found, source_of(acme), date(2026, 11, 21))
     assert {each.id: each.ends_on for each in taken.models} == dict.fromkeys(
@@ -138,10 +153,19 @@ def test_its_archive_is_complete_and_trains_replacements(acme: Profile, tmp_path
     assert manifest.counts["file"] == {"kept": 1}
     assert Archive.open(folder).verify() == ()
     words = ["rescue", "retrain", FURTHER, "--archive", str(folder), "--base", "selftune/fake"]
-    done = CliRunner().invoke(app, [*words, "--json"], env={"SELFTUNE_HOME": str(tmp_path)})
+    home = {"SELFTUNE_HOME": str(tmp_path)}
+    done = CliRunner().invoke(app, [*words, "--no-wait", "--json"], env=home)
     [made] = json.loads(done.stdout)
-    assert (made["status"], made["replaces"]) == ("succeeded", True), made
-    assert catalog(tmp_path).answering(FURTHER) == made["model"]
+    assert made["status"] == "validating_files", made
+    store = open_store(Settings(home=tmp_path))
+    caller = default_identity(store)
+    spec = get_job(store, caller.project_id, made["job"]).spec
+    file = get_file(store, caller.project_id, str(spec["training_file"]))
+    assert store.blobs.local_path(file.sha256).read_bytes() == TRAINING * 2  # of both models
+    assert (spec["suffix"], spec["hyperparameters"]["n_epochs"]) == ("support", 1)
+    store.close()
+    set_replacement(tmp_path, FURTHER, "selftune/fake")
+    assert catalog(tmp_path).answering(FURTHER) == "selftune/fake"
 
 
 def test_an_address_without_any_list_is_said_and_leaves_the_folder_free(
