@@ -4,7 +4,7 @@ Both are kept as chats, whatever they came as, so that evals select, grade and a
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -55,8 +55,7 @@ _OF_OPTIONS = ("temperature", "top_p", "user")
 def save_completion(store: Store, *many: StoredCompletion) -> None:
     """Keep a completion, or many together: all of them or none."""
     with store.db.write() as connection:
-        for completion in many:
-            _insert(connection, completion)
+        _insert(connection, many)
 
 
 def save_archived(store: Store, *many: StoredCompletion) -> None:
@@ -66,9 +65,7 @@ def save_archived(store: Store, *many: StoredCompletion) -> None:
         store.db.lock(connection, ARCHIVED)
         known = select(completions.c.id).where(completions.c.id.in_(names))
         here = set(connection.execute(known).scalars())
-        for completion in many:
-            if completion.id not in here:
-                _insert(connection, completion)
+        _insert(connection, [each for each in many if each.id not in here])
 
 
 def archived_completions(store: Store, project_id: str) -> frozenset[str]:
@@ -79,17 +76,26 @@ def archived_completions(store: Store, project_id: str) -> frozenset[str]:
         return frozenset(connection.execute(query).scalars())
 
 
-def _insert(connection: Connection, completion: StoredCompletion) -> None:
+def _insert(connection: Connection, many: Sequence[StoredCompletion]) -> None:
+    """Add completions by one statement for all: by one for each, it takes three times as long."""
+    if many:
+        connection.execute(completions.insert(), [_row(each) for each in many])
+    _add_metadata(connection, {each.id: each.metadata for each in many})
+
+
+def _row(completion: StoredCompletion) -> dict[str, Any]:
     values = completion.model_dump(include={"id", "project_id", "kind", "model", "created_at"})
     found = {name: completion.options.get(name) for name in _OF_OPTIONS}
-    values |= found | {
-        "messages": _text(completion.messages),
-        "choices": _text([choice.model_dump() for choice in completion.choices]),
-        "usage": _text(completion.usage and completion.usage.model_dump()),
-        "options": _text(completion.options),
-    }
-    connection.execute(completions.insert().values(values))
-    _add_metadata(connection, completion.id, completion.metadata)
+    return (
+        values
+        | found
+        | {
+            "messages": _text(completion.messages),
+            "choices": _text([choice.model_dump() for choice in completion.choices]),
+            "usage": _text(completion.usage and completion.usage.model_dump()),
+            "options": _text(completion.options),
+        }
+    )
 
 
 def get_completion(
@@ -150,7 +156,7 @@ def update_metadata(
         row = select(completions.c.id).where(completions.c.id == completion_id).with_for_update()
         if connection.execute(row).first():  # nobody deleted it just now
             _drop_metadata(connection, completion_metadata.c.completion_id == completion_id)
-            _add_metadata(connection, completion_id, metadata)
+            _add_metadata(connection, {completion_id: metadata})
     return get_completion(store, project_id, kind, completion_id)
 
 
@@ -243,11 +249,15 @@ def _unknown(kind: Kind, completion_id: str) -> NotFound:
     return NotFound(f"{_NAMES[kind]} with id '{completion_id}' not found.")
 
 
-def _add_metadata(connection: Connection, completion_id: str, metadata: dict[str, str]) -> None:
-    for key, value in metadata.items():
-        connection.execute(
-            completion_metadata.insert().values(completion_id=completion_id, key=key, value=value)
-        )
+def _add_metadata(connection: Connection, many: dict[str, dict[str, str]]) -> None:
+    """Add the metadata of completions, by their ids."""
+    rows = [
+        {"completion_id": name, "key": key, "value": value}
+        for name, metadata in many.items()
+        for key, value in metadata.items()
+    ]
+    if rows:
+        connection.execute(completion_metadata.insert(), rows)
 
 
 def _drop_metadata(connection: Connection, which: ColumnElement[bool]) -> None:
