@@ -11,6 +11,7 @@ from tests.rescue.provider import Asked, Reply, provider, refusal
 from selftune.core.errors import JobFailed, Unavailable
 from selftune.core.records import Event
 from selftune.models.profiles import Profile, open_client
+from selftune.train.remote.creating import created
 from selftune.train.remote.files import plain, ready
 from selftune.train.remote.kept import Kept, open_book
 from selftune.train.remote.watching import event_of, followed
@@ -104,6 +105,31 @@ def test_a_result_file_is_text_however_it_is_delivered(content: bytes) -> None:
 def test_an_event_without_time_or_level_is_one() -> None:
     event = event_of("ftjob-1", 1, {"id": "e", "message": None})
     assert (event.message, event.level, event.created_at, event.type) == ("", "info", 0, "message")
+
+
+def test_a_warning_of_azure_is_one() -> None:
+    assert event_of("ftjob-1", 1, {"id": "e", "level": "warning"}).level == "warn"
+
+
+def test_a_job_of_the_same_files_for_another_model_is_not_taken_for_ours(tmp_path: Path) -> None:
+    replies = [refusal(503, "Busy."), (200, {}, job("queued") | {"id": "ftjob-ours"})]
+    other = job("running") | {"id": "ftjob-other", "model": "gpt-4o-mini-2024-07-18"}
+    files = {"training_file": "file-1", "created_at": 4_000_000_000}
+    body = {"model": "gpt-4o", "training_file": "file-1", "hyperparameters": {}}
+
+    def answer(asked: Asked) -> Reply:
+        if asked.method == "POST":
+            return replies.pop(0)
+        return 200, {}, {"object": "list", "data": [other | files], "has_more": False}
+
+    async def make(there: str) -> str:
+        profile = Profile(name="there", base_url=f"{there}/v1")
+        async with open_client(profile) as client:
+            with open_book(tmp_path, "0" * 24, Kept(profile="there", address=there)) as book:
+                return await created(client, book, body)
+
+    with provider(answer) as running:
+        assert asyncio.run(make(running.url)) == "ftjob-ours"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

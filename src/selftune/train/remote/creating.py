@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from selftune.core.canonical import fingerprint
+from selftune.models.listed import is_tuned
 from selftune.train.remote.body import asked_of
 from selftune.train.remote.kept import Book
 from selftune.train.remote.once import may_be_made, once
@@ -100,8 +101,11 @@ def _is_of(job: "FineTuningJob", body: dict[str, Any]) -> bool:
 
 
 def _is_named(model: str, asked: str) -> bool:
-    """Return whether a model is the one that was asked for: providers put the date behind a name."""
-    return re.fullmatch(re.escape(asked) + r"(-\d{4}.*)?", model) is not None
+    """Return whether a model is the one that was asked for.
+
+    Providers put the date behind a name, and another selftune trains the replacement of a tuned one.
+    """
+    return is_tuned(asked) or re.fullmatch(re.escape(asked) + r"(-\d{4}.*)?", model) is not None
 
 
 def _letters(suffix: object) -> str:
