@@ -174,8 +174,9 @@ def test_rows_that_a_model_was_trained_on_are_left_out_of_its_answers(tmp_path: 
     assert one["prompts"] == 4
 
 
-@pytest.fixture(scope="module")
-def replacement() -> Iterator[ModelStub]:
+@pytest.fixture
+def replacement(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStub]:
+    monkeypatch.setattr("selftune.prove.home.Home.embed", lambda self, texts: [[1.0]] * len(texts))
     with playing(lambda body: TOPICS[str(body["messages"][-1]["content"])]) as stub:
         yield stub
 
@@ -190,9 +191,9 @@ def proven(home: Path, stub: ModelStub, *words: str) -> dict[str, Any]:
 def test_a_model_that_is_gone_is_proven_against_its_answers(
     tmp_path: Path, replacement: ModelStub
 ) -> None:
-    file = write_rows(tmp_path / "log.jsonl", logs(60, 0.0, 0.7, 0.7))
+    file = write_rows(tmp_path / "log.jsonl", logs(30, 0.0, 0.7, 0.7))
     recorded(tmp_path / "home", "--answers", str(file))
-    found = proven(tmp_path / "home", replacement, "--margin", "0.1")
+    found = proven(tmp_path / "home", replacement, "--margin", "0.2")
     assert found["conclusion"]["outcome"] == "switch"
     assert found["noise"]["moves"] == 0
     assert any("imported from log.jsonl: 2 to each prompt" in note for note in found["notes"])
@@ -202,9 +203,9 @@ def test_a_model_that_is_gone_is_proven_against_its_answers(
 def test_one_answer_to_each_prompt_proves_nothing_by_itself(
     tmp_path: Path, replacement: ModelStub
 ) -> None:
-    file = write_rows(tmp_path / "log.jsonl", logs(60, 0.7))
+    file = write_rows(tmp_path / "log.jsonl", logs(30, 0.7))
     recorded(tmp_path / "home", "--answers", str(file))
-    found = proven(tmp_path / "home", replacement, "--margin", "0.1")
+    found = proven(tmp_path / "home", replacement, "--margin", "0.2")
     assert found["conclusion"]["outcome"] == "cannot tell"
     assert "judged by itself" in found["conclusion"]["words"]
     assert any("noise is not known" in reason for reason in found["conclusion"]["reasons"])
@@ -212,19 +213,19 @@ def test_one_answer_to_each_prompt_proves_nothing_by_itself(
     assert (only["arm"], only["same"]["value"]) == ("replacement", 1.0)
     graders = tmp_path / "graders.toml"
     graders.write_text('[[graders]]\ntype = "regex"\npattern = "^[a-z]+$"\n', encoding="utf-8")
-    judged = proven(tmp_path / "home", replacement, "--margin", "0.1", "--graders", str(graders))
+    judged = proven(tmp_path / "home", replacement, "--margin", "0.2", "--graders", str(graders))
     assert judged["conclusion"]["outcome"] == "switch"
 
 
 def test_an_answer_is_not_compared_with_itself_among_others(
     tmp_path: Path, replacement: ModelStub
 ) -> None:
-    rows = [*logs(50, 0.7, 0.7), *logs(60, 0.7)[50:]]
+    rows = [*logs(30, 0.7, 0.7), *logs(40, 0.7)[30:]]
     file = write_rows(tmp_path / "log.jsonl", rows)
     recorded(tmp_path / "home", "--answers", str(file))
-    found = proven(tmp_path / "home", replacement, "--margin", "0.1")
+    found = proven(tmp_path / "home", replacement, "--margin", "0.2")
     assert any("10 prompts are left out" in note for note in found["notes"])
-    assert found["report"]["arms"][0]["summary"]["accuracy"]["n"] == 50
+    assert found["report"]["arms"][0]["summary"]["accuracy"]["n"] == 30
     assert found["measure"] == "the answer is the one that was recorded first"
 
 

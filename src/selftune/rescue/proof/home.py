@@ -1,6 +1,7 @@
 """A home in which a recorded model answers from its recording, and is asked nothing."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
@@ -14,6 +15,9 @@ from selftune.models.endpoint import Endpoint
 from selftune.prove.home import Home
 
 _AT_ONCE = 32
+_REFUSED = ("temperature", "max_tokens", "stop")
+"""What models that think do not take."""
+_OTHER_NAMES = {"max_tokens": "max_completion_tokens"}
 Opened = AbstractAsyncContextManager[Answerer]
 
 
@@ -73,8 +77,12 @@ class _Elsewhere:
             return Answer(key=asked.key, status="failed", reason="It was not recorded.")
         inner = await self._ready()
         answer = await inner.answer(asked)
-        if answer.status == "rejected" and "temperature" in answer.reason:
-            return await inner.answer(_without_temperature(asked))
+        while answer.status == "rejected":
+            other = _without(asked, answer.reason)
+            if other is None:
+                break
+            asked = other
+            answer = await inner.answer(asked)
         return answer
 
     async def _ready(self) -> Answerer:
@@ -86,6 +94,13 @@ class _Elsewhere:
             return self._inner
 
 
-def _without_temperature(asked: Question) -> Question:
-    body: dict[str, Any] = {k: v for k, v in asked.body.items() if k != "temperature"}
+def _without(asked: Question, reason: str) -> Question | None:
+    """Return a question without the word that was refused; None where it is another reason."""
+    named = (word for word in _REFUSED if word in asked.body and re.search(rf"\b{word}\b", reason))
+    word = next(named, None)
+    if word is None:
+        return None
+    body: dict[str, Any] = {name: value for name, value in asked.body.items() if name != word}
+    if word in _OTHER_NAMES:
+        body.setdefault(_OTHER_NAMES[word], asked.body[word])
     return asked.model_copy(update={"body": body})

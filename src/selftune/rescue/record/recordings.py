@@ -48,7 +48,8 @@ def find_recording(home: Path, model: str) -> Recording:
         known = ", ".join(recorded_models(home)) or "none"
         raise NotFound(
             f"There is no recording of {model!r}: `selftune rescue record {model}` makes one while "
-            f"the model still answers. Recorded are: {known}."
+            "the model still answers, and with --answers of answers that you have. Recorded are: "
+            f"{known}."
         )
     prompts = usual.read().facts.get(PROMPTS)
     return Recording(model, find_round_of(home, model, STEADY, prompts), usual)
