@@ -1,5 +1,6 @@
 """`selftune rescue switch`, `routes` and `shadow`: move a model here step by step, and look at it."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -75,7 +76,9 @@ def switch(
     )
     was = "upstream" if before is None else before.words
     out.print(f"{escape(model)}: {was} -> [bold]{made.words}[/]", soft_wrap=True)
-    out.print(f"  back with: selftune rescue switch {escape(model)} --to {was}", soft_wrap=True)
+    back, now = _command(model, before), _command(model, made)
+    if back != now:
+        out.print(f"  back with: {back}", soft_wrap=True, markup=False)
 
 
 def routes(
@@ -124,6 +127,7 @@ def shadow(
     as_json: AsJson = False,
 ) -> None:
     """Show how replacements answered beside the models that they may replace."""
+    from selftune.rescue.cutover import routes as read
     from selftune.rescue.cutover import shadows
 
     store, _ = open_home()
@@ -132,7 +136,7 @@ def shadow(
         show_json([each.model_dump(mode="json") for each in found])
         return
     if model is not None and not found:
-        raise _not_compared(model, [each.model for each in shadows(store, None)])
+        _check_known(model, [route.switch.model for route in read(store.root)])
     rows = [
         (
             each.model,
@@ -153,14 +157,33 @@ def shadow(
         out.print("[dim]in brackets: 95% intervals; the same question asked again counts once[/]")
 
 
-def _not_compared(model: str, known: list[str]) -> NotFound:
+def _command(model: str, made: "Switch | None") -> str:
+    """Return the command that makes a switch, with what differs from the defaults."""
+    from selftune.models.switches import TIMEOUT_SECONDS
+
+    words = ["selftune", "rescue", "switch", model]
+    if made is None:
+        return shlex.join([*words, "--to", "upstream"])
+    words += ["--to", made.words]
+    if made.replacement is not None:
+        words += ["--replacement", made.replacement]
+    if not made.falls_back:
+        words.append("--no-fallback")
+    if made.backs_up:
+        words.append("--back-up")
+    if made.timeout_seconds != TIMEOUT_SECONDS:
+        words += ["--timeout", f"{made.timeout_seconds:g}"]
+    return shlex.join(words)
+
+
+def _check_known(model: str, known: list[str]) -> None:
+    """Refuse a model that nobody ever switched: nothing will be compared for it."""
+    if model in known:
+        return
     near = get_close_matches(model, known, n=1)
-    hint = (
-        f"Did you mean {near[0]!r}?"
-        if near
-        else "`selftune rescue switch MODEL --to shadow=100` begins."
-    )
-    return NotFound(f"Nothing was compared for {model!r} yet. {hint}")
+    begin = f"`selftune rescue switch {model} --to shadow=100` does."
+    hint = f"Did you mean {near[0]!r}?" if near else begin
+    raise NotFound(f"Nobody switched {model!r}, so nothing is compared for it. {hint}")
 
 
 def _recorder(home: "Path") -> "dict[str, int | str] | None":
