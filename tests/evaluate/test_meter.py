@@ -77,3 +77,11 @@ def test_dollars_are_unknown_where_a_price_or_the_usage_is(log: Path) -> None:
     assert run(Scripted(echo), other, items(2), rates=rates).totals.dollars == pytest.approx(0.03)
     third = log.with_name("third.jsonl")
     assert run(Scripted(untold), third, items(2), rates=rates).totals.dollars is None
+
+
+def test_what_a_request_carries_besides_messages_is_set_aside_for_too(log: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 900}}]
+    asked = items(1)[0].model_copy(update={"request": {"tools": tools}})
+    with pytest.raises(errors.BudgetSpent):
+        run(Scripted(echo), log, (asked,), limits=Limits(budget_tokens=1100))
+    run(Scripted(echo), log, items(1), limits=Limits(budget_tokens=1100))

@@ -121,6 +121,15 @@ def test_parts_of_a_text_are_one_text() -> None:
     assert (answer.text, answer.message["content"], answer.usage) == ("one two", "one two", None)
 
 
+def test_a_call_needs_no_words_though_json_is_asked_for() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    told = json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+    assert read_completion(asked("a", **JSON), told).status == "answered"
+    silent = json.dumps({"choices": [{"message": {"role": "assistant", "content": ""}}]})
+    assert read_completion(asked("a", **JSON), silent).status == "malformed"
+
+
 def test_an_empty_answer_is_no_answer(teacher: Teacher) -> None:
     teacher.reply = lambda body: "  "
     [answer] = ask_all(at(teacher), [asked("a")], QUICK)

@@ -160,6 +160,7 @@ def test_answers_become_both_rounds_with_all_that_is_told_of_them(tmp_path: Path
     found = find_recording(tmp_path / "home", MODEL)
     assert found.steady is not None
     assert {len(each) for each in answers_of(found.steady).values()} == {1}
+    assert found.steady.read().facts["temperature"] == "0"
     [first, _] = next(iter(answers_of(found.usual).values()))
     assert first.usage is not None
     assert (first.usage.prompt_tokens, first.timing and first.timing.answering) == (9, 0.25)

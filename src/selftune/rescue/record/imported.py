@@ -1,11 +1,11 @@
 """Answers that were given before -> a recording, without a request.
 
-It has the two rounds of every recording. Where a prompt has several answers, one of them, at
-temperature 0 if there is one, is what others are compared with; all others count as production.
+It has the two rounds of every recording. Where prompts have several answers, one of each, at temperature
+0 where all have such a one, is what others are compared with; all others count as production.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import NamedTuple
 
@@ -59,10 +59,8 @@ class Imported(NamedTuple):
 
 class _Told(NamedTuple):
     prompt: Prompt
-    first: Answer | None
-    """What others are compared with; None where there is no other."""
-    is_steady: bool
-    """Whether the first was given at temperature 0."""
+    first: tuple[Answer, ...]
+    """What others are compared with; empty where there is no other."""
     rest: tuple[Answer, ...]
 
 
@@ -70,12 +68,13 @@ def keep_answers(
     settings: Settings, model: str, exchanges: Sequence[Exchange], source: str, wanted: Wanted
 ) -> Imported:
     """Keep answers as a recording of a model; the same ones again are kept once."""
-    told = list(_told(exchanges))
-    chosen = [told[at] for at in drawn(len(told), wanted.limit)]
+    said = _said(exchanges)
+    several = [answers for _, answers in said if len(answers) > 1]
+    is_steady = all(any(is_zero for is_zero, _ in answers) for answers in several)
+    chosen = [_told(*said[at], is_steady=is_steady) for at in drawn(len(said), wanted.limit)]
     samples = min(wanted.repeats, *(len(each.rest) for each in chosen))
     usual = [each.rest[:samples] for each in chosen]
-    first = [() if each.first is None else (each.first,) for each in chosen]
-    is_steady = all(each.is_steady for each in chosen if each.first is not None)
+    first = [each.first for each in chosen]
     rounds = _Rounds(settings, model, items_of(each.prompt for each in chosen), source)
     steady = None
     if any(first):
@@ -85,23 +84,23 @@ def keep_answers(
     return Imported(recording, sum(len(each.answers) for each in exchanges) - used)
 
 
-def _told(exchanges: Sequence[Exchange]) -> Iterator[_Told]:
-    """Yield each prompt once with all its answers."""
+def _said(exchanges: Sequence[Exchange]) -> list[tuple[Prompt, list[tuple[bool, Answer]]]]:
+    """Return each prompt once with all its answers, and whether each is at temperature 0."""
     gathering = Gathering()
-    said: dict[int, list[tuple[bool, Answer]]] = {}
+    found: dict[int, list[tuple[bool, Answer]]] = {}
     for each in exchanges:
-        answers = said.setdefault(gathering.add(each.prompt), [])
+        answers = found.setdefault(gathering.add(each.prompt), [])
         answers += [(each.prompt.temperature == 0, answer) for answer in each.answers]
-    for place, answers in said.items():
-        ordered = sorted(answers, key=lambda each: not each[0])  # stable: temperature 0 first
-        is_steady = ordered[0][0]
-        others = [answer for is_zero, answer in ordered[1:] if not is_zero]
-        rest = tuple(others or (answer for _, answer in ordered[1:]))
-        first = ordered[0][1]
-        if rest:
-            yield _Told(gathering.prompts[place], first, is_steady, rest)
-        else:
-            yield _Told(gathering.prompts[place], None, False, (first,))
+    return [(gathering.prompts[place], answers) for place, answers in found.items()]
+
+
+def _told(prompt: Prompt, answers: list[tuple[bool, Answer]], *, is_steady: bool) -> _Told:
+    if len(answers) == 1:
+        return _Told(prompt, (), (answers[0][1],))
+    at = next((at for at, each in enumerate(answers) if each[0]), 0) if is_steady else 0
+    others = [*answers[:at], *answers[at + 1 :]]
+    heated = [each for each in others if not each[0]] if is_steady else others
+    return _Told(prompt, (answers[at][1],), tuple(answer for _, answer in heated or others))
 
 
 class _Rounds:

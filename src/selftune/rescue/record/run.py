@@ -138,7 +138,7 @@ def arm_of(
 ) -> Arm:
     """Return who answers in one of the two rounds."""
     return Arm(
-        name=ARM if kind == USUAL else f"{ARM} at temperature 0",
+        name=ARM if kind == USUAL else f"{ARM} at temperature {sampling['temperature']:g}",
         model=endpoint.model,
         endpoint=endpoint,
         sampling=sampling,
