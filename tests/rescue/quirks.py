@@ -41,6 +41,8 @@ class Quirks:
     """Ids that lists name and that are not there when they are asked for."""
     forbidden: set[str] = field(default_factory=set)
     """Ids that the key may not see."""
+    forbidden_status: int = 403
+    """What is said of those; the real service says 401 of restricted keys too."""
 
 
 class Quirky:
@@ -87,7 +89,10 @@ class Quirky:
         if parts & self.quirks.missing:
             return 404, _error(f"No such object: {path}", "id", None)
         if parts & self.quirks.forbidden:
-            return 403, _error("You have insufficient permissions for this operation.", None, None)
+            words = (
+                "You have insufficient permissions for this operation. Missing scopes: api.read."
+            )
+            return self.quirks.forbidden_status, _error(words, None, None)
         if self.quirks.no_new_jobs and (method, path) == ("POST", "/v1/fine_tuning/jobs"):
             return 403, _error(WINDING_DOWN, None, "training_not_available")
         return None

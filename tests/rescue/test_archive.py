@@ -150,6 +150,17 @@ def test_what_is_deleted_or_forbidden_is_noted_in_the_source_s_words(
     assert archive.verify() == ()
 
 
+def test_a_restricted_key_gets_all_but_what_it_may_not_see(played: StandIn, tmp_path: Path) -> None:
+    played.quirks.forbidden.add("evals")
+    played.quirks.forbidden_status = 401
+    manifest = bring(played, tmp_path / "a")
+    assert manifest.counts["job"] == {"kept": TINY.jobs}
+    assert not manifest.is_complete
+    noted = Archive.open(tmp_path / "a").noted("eval")
+    assert noted is not None
+    assert (noted.state, "Missing scopes" in str(noted.reason)) == ("forbidden", True)
+
+
 def test_a_key_that_may_not_see_who_uses_checkpoints_is_no_reason_to_stop(
     played: StandIn, tmp_path: Path
 ) -> None:

@@ -295,6 +295,11 @@ def test_a_model_of_an_eval_file_may_name_a_profile(tmp_path: Path) -> None:
             "selftune rescue archive.*trains an open model on this machine",
         ),
         (refusal(403, "Missing scopes."), PermissionDenied, "Missing scopes.*may not do this"),
+        (
+            refusal(401, "You have insufficient permissions for this operation."),
+            PermissionDenied,
+            "insufficient permissions.*may not do this",
+        ),
         (refusal(404, f"No such File object: {KEY}"), NotFound, "No such File object: …"),
         (refusal(404, "Invalid URL (GET /files)"), NotFound, "ends with /v1"),
         (refusal(429, "No credit.", "insufficient_quota"), Unavailable, "Add credit"),

@@ -90,6 +90,15 @@ def is_end_of_training(status: int, code: str | None, message: str) -> bool:
     return status == 403 and (code == TRAINING_NOT_AVAILABLE or "winding down" in message)
 
 
+def is_out_of_scope(status: int, message: str) -> bool:
+    """Return whether a key is known and may not do this one thing.
+
+    OpenAI says it of restricted keys with 401, as of keys that it does not know
+    (openclaw/openclaw#47372, continuedev/continue#10059), and with 403.
+    """
+    return status in (401, 403) and "insufficient permissions" in message.lower()
+
+
 def place_of(profile: Profile) -> str:
     """Return a profile in words."""
     return f"The provider of the profile {profile.name!r} ({profile.address})"
@@ -98,6 +107,8 @@ def place_of(profile: Profile) -> str:
 def _of_status(profile: Profile, status: int, code: str | None, message: str) -> SelftuneError:
     where = place_of(profile)
     said = f"{where} says {status}: {message}"
+    if is_out_of_scope(status, message):
+        return PermissionDenied(f"{said} {_ADVICE[PermissionDenied]}", code=code)
     if status == 401:  # the provider's own words may repeat a part of the key
         source = profile.key_variable or f"the keyring ({profile.name})"
         return AuthenticationFailed(f"{where} does not accept the key: check it in {source}.")

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from selftune.core.errors import AuthenticationFailed, NotFound, Unavailable
 from selftune.models.profiles import NO_KEY
+from selftune.models.refusals import is_out_of_scope
 from selftune.rescue.archive.format import State
 
 if TYPE_CHECKING:
@@ -125,8 +126,12 @@ class Asking:
         try:
             yield
         except openai.AuthenticationError as error:
+            said = self._said(error)
+            if is_out_of_scope(401, said):
+                self._heard()
+                raise Refused("forbidden", f"401: {said}", 401) from None
             has_key = self._client.api_key != NO_KEY
-            problem = f"does not accept the key: {self._said(error)}" if has_key else "wants a key."
+            problem = f"does not accept the key: {said}" if has_key else "wants a key."
             raise AuthenticationFailed(
                 f"{self._address} {problem} `selftune profiles list` shows where each profile's key is "
                 "looked for.",
