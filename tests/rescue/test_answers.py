@@ -118,12 +118,13 @@ def test_what_is_no_exchange_is_counted_by_reason(tmp_path: Path) -> None:
     assert found.left_out == {
         "elsewhere: a link, which is not followed": 1,
         "link.jsonl: a link, which is not followed": 1,
-        "files that are neither .json nor .jsonl": 1,
+        "notes.txt: neither .json nor .jsonl": 1,
         "broken.jsonl: it is no row of JSON": 1,
-        "recorded answer: no request": 3,
-        "recorded answer: no answer beside the request": 1,
-        "recorded answer: another model's answer": 1,
-        "an answer of a batch: no request has its custom_id": 1,
+        "manifest.json: no request": 1,
+        "runs/a.jsonl: no request": 2,
+        "runs/a.jsonl: no answer beside the request": 1,
+        "runs/a.jsonl: another model's answer": 1,
+        "runs/a.jsonl: no request has the custom_id of an answer": 1,
     }
     with pytest.raises(InvalidInput, match="is not there"):
         answers_in_files([tmp_path / "none"], [MODEL], alone=True)
@@ -141,7 +142,7 @@ def test_answers_of_a_batch_find_their_requests(tmp_path: Path) -> None:
     found = answers_in_files([tmp_path], [MODEL], alone=False)
     told = {each.prompt.messages[0]["content"]: each.answers[0].text for each in found.exchanges}
     assert told == {"q0": "zero", "q1": "one"}
-    assert found.left_out == {"recorded answer: no answer beside the request": 1}
+    assert found.left_out == {"out.jsonl: no answer beside the request": 1}
 
 
 def test_answers_become_both_rounds_with_all_that_is_told_of_them(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def tell_left_out(model: str, reasons: Mapping[str, int]) -> None:
     """Say how many rows could not be used, and why."""
     shown = sorted(reasons.items(), key=lambda each: -each[1])
     for reason, count in shown[:_MOST_REASONS]:
-        note(f"{model}: {count:,} {'row is' if count == 1 else 'rows are'} left out: {reason}")
+        note(f"{model}: {count:,} left out: {reason}")
     rest = sum(count for _, count in shown[_MOST_REASONS:])
     if rest:
         note(f"{model}: {rest:,} more are left out, for other reasons")

@@ -41,6 +41,13 @@ class Answers(NamedTuple):
 
     exchanges: list[Exchange]
     left_out: Counter[str]
+    """By where it is and why; rows, and files that have none."""
+
+
+class _Placed(NamedTuple):
+    row: Row
+    place: str
+    """What to call where it is from."""
 
 
 def answers_in_files(paths: Iterable[Path], names: Collection[str], *, alone: bool) -> Answers:
@@ -53,9 +60,9 @@ def answers_in_files(paths: Iterable[Path], names: Collection[str], *, alone: bo
 
     """
     found = Answers([], Counter())
-    rows = [row for path in paths for row in _rows_in(path, found.left_out)]
-    for row in _joined(rows, found.left_out):
-        _take(row, names, found, RECORDED, alone=alone)
+    rows = [each for path in paths for each in _rows_in(path, found.left_out)]
+    for each in _joined(rows, found.left_out):
+        _take(each, RECORDED, names, found, alone=alone)
     return found
 
 
@@ -63,44 +70,46 @@ def answers_in_archive(archive: Archive, names: Sequence[str]) -> Answers:
     """Return a model's answers in stored completions, in output items of evals and in batches."""
     found = Answers([], Counter())
     for row in stored_completions(archive, names):
-        _take(row, names, found, STORED)
+        _take(_Placed(row, STORED), STORED, names, found)
     for row in items_of_evals(archive, names):
-        _take(row, names, found, "eval")
+        _take(_Placed(row, "eval"), "eval", names, found)
     for requests, lines in batches(archive, names):
-        for row in _joined([*requests, *lines], found.left_out):
-            _take(row, names, found, "batch")
+        rows = [_Placed(row, "batch") for row in (*requests, *lines)]
+        for each in _joined(rows, found.left_out):
+            _take(each, "batch", names, found)
     return found
 
 
-def _rows_in(path: Path, left_out: Counter[str]) -> Iterator[Row]:
+def _rows_in(path: Path, left_out: Counter[str]) -> Iterator[_Placed]:
     if not path.exists():
         raise InvalidInput(f"{path} is not there: name a file or a folder with answers.")
     if not path.is_dir():
-        yield from _rows_of(path, left_out)
+        yield from _rows_of(path, path.name, left_out)
         return
     for each in sorted(path.rglob("*")):  # which follows no links to folders
+        name = str(each.relative_to(path))
         if each.is_symlink():
-            left_out[f"{each.relative_to(path)}: a link, which is not followed"] += 1
+            left_out[f"{name}: a link, which is not followed"] += 1
         elif each.is_file() and each.suffix.lower() in SUFFIXES:
-            yield from _rows_of(each, left_out)
+            yield from _rows_of(each, name, left_out)
         elif each.is_file():
-            left_out[f"files that are neither {' nor '.join(SUFFIXES)}"] += 1
+            left_out[f"{name}: neither {' nor '.join(SUFFIXES)}"] += 1
 
 
-def _rows_of(path: Path, left_out: Counter[str]) -> Iterator[Row]:
+def _rows_of(path: Path, name: str, left_out: Counter[str]) -> Iterator[_Placed]:
     """Yield the rows of a file: one JSON document, or one on each line."""
     document = _document(path)
     if document is not None:
-        yield from document
+        yield from (_Placed(row, name) for row in document)
         return
     try:
         for line in read_lines(path, ReadOptions(format=FALLBACK)):
             if line.row is None:
-                left_out[f"{path.name}: it is no row of JSON"] += 1
+                left_out[f"{name}: it is no row of JSON"] += 1
             else:
-                yield line.row
+                yield _Placed(line.row, name)
     except InvalidInput as error:
-        left_out[f"{path.name}: {error.message}"] += 1
+        left_out[f"{name}: {error.message}"] += 1
 
 
 def _document(path: Path) -> list[Row] | None:
@@ -117,31 +126,32 @@ def _document(path: Path) -> list[Row] | None:
     return [value] if inner is None else [each for each in inner if isinstance(each, dict)]
 
 
-def _joined(rows: Sequence[Row], left_out: Counter[str]) -> Iterator[Row]:
+def _joined(rows: Sequence[_Placed], left_out: Counter[str]) -> Iterator[_Placed]:
     """Yield rows; lines of a batch's answers together with the requests that they answer."""
     asked: dict[str, list[Row]] = {}
-    answered: list[Row] = []
-    for row in rows:
-        name, is_answered = row.get("custom_id"), given_in(row) is not None
-        if not isinstance(name, str) or (is_answered and request_in(row) is not None):
-            yield row
+    answered: list[_Placed] = []
+    for each in rows:
+        name, is_answered = each.row.get("custom_id"), given_in(each.row) is not None
+        if not isinstance(name, str) or (is_answered and request_in(each.row) is not None):
+            yield each
         elif is_answered:
-            answered.append(row)
-        elif row not in (known := asked.setdefault(name, [])):
-            known.append(row)
-    for row in answered:
+            answered.append(each)
+        elif each.row not in (known := asked.setdefault(name, [])):
+            known.append(each.row)
+    for row, place in answered:
         requests = asked.get(row["custom_id"], [])
         if len(requests) == 1:
-            yield {**requests[0], **row}
+            yield _Placed({**requests[0], **row}, place)
         else:
             many = "several requests have" if requests else "no request has"
-            left_out[f"an answer of a batch: {many} its custom_id"] += 1
+            left_out[f"{place}: {many} the custom_id of an answer"] += 1
 
 
 def _take(
-    row: Row, names: Collection[str], found: Answers, source: str, *, alone: bool = False
+    placed: _Placed, source: str, names: Collection[str], found: Answers, *, alone: bool = False
 ) -> None:
     """Add what a row tells to the exchanges, or count why it tells nothing."""
+    row, place = placed
     given, asked = given_in(row), request_in(row)
     completion = None if given is None else completion_of(given)
     told = {str(each["model"]) for each in (row, asked, completion) if each and each.get("model")}
@@ -159,7 +169,7 @@ def _take(
             found.exchanges.append(_exchange(prompt, row, completion))
             return
         reason = prompt
-    found.left_out[f"{source}: {reason}"] += 1
+    found.left_out[f"{place}: {reason}"] += 1
 
 
 def _exchange(prompt: Prompt, row: Row, completion: Row) -> Exchange:
