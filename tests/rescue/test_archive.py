@@ -161,6 +161,22 @@ def test_a_restricted_key_gets_all_but_what_it_may_not_see(played: StandIn, tmp_
     assert (noted.state, "Missing scopes" in str(noted.reason)) == ("forbidden", True)
 
 
+def test_another_key_gets_what_the_first_one_may_not_see(played: StandIn, tmp_path: Path) -> None:
+    hidden = {"files", "events", played.account.runs[0][1]}
+    played.quirks.forbidden |= hidden
+    assert not bring(played, tmp_path / "a").is_complete
+    asked = [path for path in played.app.asked.elements() if "/files/" in path]
+    assert len(asked) == len(set(asked))  # once in a run
+    played.quirks.forbidden.clear()
+    manifest = bring(played, tmp_path / "a")
+    assert manifest.is_complete
+    assert manifest.counts["file"] == {"deleted": 1, "kept": TINY.files}
+    assert manifest.counts["output_item"] == {"kept": TINY.items}
+    archive = Archive.open(tmp_path / "a")
+    assert len(ids(archive, "job_event", played.account.jobs[0])) == 10 * TINY.steps + 6
+    assert archive.verify() == ()
+
+
 def test_a_key_that_may_not_see_who_uses_checkpoints_is_no_reason_to_stop(
     played: StandIn, tmp_path: Path
 ) -> None:

@@ -22,6 +22,8 @@ class Contents:
 
     def __init__(self, lists: Lists) -> None:
         self._lists = lists
+        self._forbidden = set[str]()
+        """Asked for in this run, and refused."""
         self.bytes = 0
         """That were fetched."""
 
@@ -39,17 +41,27 @@ class Contents:
                 seen.update(names_of(entry.object or {}))
         for name in sorted(seen):
             found = known.get("file", name)
-            if found is None or (found.object is None and found.state == "failed"):
+            if found is None or (found.object is None and self._is_open(found)):
                 yield name
+
+    def _is_open(self, entry: Entry) -> bool:
+        """Return whether to ask for a file again: once in a run, if it was forbidden."""
+        return entry.state != "deleted" and entry.id not in self._forbidden
 
     async def _named_file(self, name: str) -> None:
         await self._lists.retrieve(
             "file", name, path_of("files", name), state="failed", reason=NOT_READ
         )
+        if self._lists.is_forbidden("file", name):
+            self._forbidden.add(name)
 
     async def _waiting(self) -> None:
         """Fetch the contents that are not here, those first that cannot be had elsewhere."""
-        waiting = [each for each in self._lists.unsettled("file") if each.object is not None]
+        waiting = [
+            each
+            for each in self._lists.unsettled("file")
+            if each.object is not None and self._is_open(each)
+        ]
         waiting.sort(key=lambda each: _rank(each.object))
         await each_of(waiting, self._content)
         await asyncio.to_thread(self._lists.writer.sync, "file")
@@ -67,6 +79,8 @@ class Contents:
                 # A purpose whose files nobody may read is refused as a bad request.
                 state: State = "forbidden" if refused.status == 400 else refused.state
                 self._lists.put(entry, state=state, reason=f"its content: {refused.reason}")
+                if state == "forbidden":
+                    self._forbidden.add(entry.id)
                 return
         self._lists.put(entry, state="failed", reason=problem)
 

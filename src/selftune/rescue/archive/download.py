@@ -159,7 +159,7 @@ class Download:
             await self._lists.downwards(kind, path, job.id, is_final=job.is_settled)
         model = job.object.get("fine_tuned_model") if isinstance(job.object, dict) else None
         known = self._writer.known("model", str(model))
-        if model and (known is None or known.state == "failed"):
+        if model and (known is None or known.state in ("failed", "forbidden")):
             await self._lists.retrieve("model", str(model), path_of("models", str(model)))
 
     async def _permissions(self) -> None:

@@ -81,7 +81,8 @@ class Entry(Record):
     parent: str | None = None
     """Id of the job, eval, run or completion, or name of the model, that it belongs to."""
     state: State = "kept"
-    """`deleted` and `forbidden` are what the source answers; what `failed` is asked for again."""
+    """`deleted` and `forbidden` are what the source answers. The next run asks again for what `failed`
+    or was forbidden; only what failed is missing."""
     reason: str | None = None
     """In the source's words, why it is not kept, or what is odd about it."""
     fetched_at: int
@@ -92,8 +93,8 @@ class Entry(Record):
 
     @property
     def is_settled(self) -> bool:
-        """True when asking the source again would change nothing."""
-        if self.state == "failed":
+        """True when asking the source again would change nothing: another key may see more."""
+        if self.state in ("failed", "forbidden"):
             return False
         found = self.object if isinstance(self.object, dict) else {}
         if self.kind == "list":

@@ -69,8 +69,8 @@ class Lists:
         """Read a list, newest first, until what is known, and keep it from its end."""
         if self._is_read(kind, parent):
             return
-        # Of a list that broke off, what is known is not all that is older.
-        may_stop = self.state_of(kind, parent) != "failed"
+        # Of a list that broke off once, what is known is not all that is older.
+        may_stop = self.state_of(kind, parent) == "kept"
         newest_first: list[Object] = []
         problem = None
         try:
@@ -107,7 +107,8 @@ class Lists:
         """Keep an object of a list, unless it is here and cannot have changed."""
         name = _id_of(found)
         known = self.writer.known(kind, name)
-        if known is not None and known.is_settled and kind != "model":
+        is_here = known is not None and known.is_settled and known.state == "kept"
+        if is_here and kind != "model":
             return
         entry = Entry(kind=kind, id=name, parent=parent, fetched_at=_now(), object=found)
         waits = {"state": "failed", "reason": NOT_READ} if kind == "file" else {}
@@ -144,6 +145,11 @@ class Lists:
     def _is_read(self, kind: Kind, parent: str | None) -> bool:
         known = self.writer.known("list", _list_id(kind, parent))
         return known is not None and known.is_settled
+
+    def is_forbidden(self, kind: Kind, name: str) -> bool:
+        """Return whether the source last said of an id that the key may not see it."""
+        known = self.writer.known(kind, name)
+        return known is not None and known.state == "forbidden"
 
     def state_of(self, kind: Kind, parent: str | None) -> State | None:
         """Return how the last reading of a list ended."""
