@@ -15,8 +15,8 @@ from tests.serve.running import running
 from selftune.api.app import create_app
 from selftune.core.settings import Settings
 from selftune.rescue.archive.format import Entry, Kind, Source
+from selftune.rescue.archive.opening import writing
 from selftune.rescue.archive.reader import Archive
-from selftune.rescue.archive.writer import writing
 from selftune.store.accounts import DEFAULT_PROJECT, create_key
 from selftune.store.completions import StoredChoice, StoredCompletion
 from selftune.store.store import Store, open_store

@@ -15,8 +15,9 @@ from selftune.core.records import Record
 from selftune.rescue.archive.contents import Contents
 from selftune.rescue.archive.format import Entry, Kind, Manifest, Source, State
 from selftune.rescue.archive.lists import Lists, each_of
+from selftune.rescue.archive.opening import writing
 from selftune.rescue.archive.source import Asking, Refused, no_lists, path_of
-from selftune.rescue.archive.writer import Writer, writing
+from selftune.rescue.archive.writer import Writer
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -5,7 +5,6 @@ and asked for again. Before a list is noted as read, its objects are on disk.
 """
 
 import contextlib
-import fcntl
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from selftune.core.errors import Conflict, InvalidInput, Unavailable
+from selftune.core.errors import InvalidInput, Unavailable
 from selftune.rescue.archive.format import (
     BLOBS,
     COPY,
@@ -25,17 +24,15 @@ from selftune.rescue.archive.format import (
     Kind,
     Manifest,
     Seal,
-    Source,
     State,
     digest,
     entry_of,
     line_of,
     manifest_text,
-    read_manifest,
 )
 from selftune.store.blobs import Blobs, sync_folder
 
-_LOCK, _PARTIAL = ".lock", "archive.partial"
+PARTIAL = "archive.partial"
 _CHANGING: tuple[Kind, ...] = ("model", "job", "eval_run", "batch", "file", "list")
 """Kinds of which an id can get another line."""
 
@@ -126,7 +123,7 @@ class Writer:
         if before is not None and before.content == _content(entry):
             return
         line = line_of(entry)
-        with _said(self.folder):
+        with in_words(self.folder):
             try:
                 _write_all(file.handle, line)
             except OSError:
@@ -136,7 +133,7 @@ class Writer:
 
     def sync(self, kind: Kind) -> None:
         """Bring the lines of a kind to the disk."""
-        with _said(self.folder):
+        with in_words(self.folder):
             os.fsync(self._files[kind].handle.fileno())
 
     def begin(self) -> None:
@@ -175,81 +172,15 @@ class Writer:
                 (self.folder / OBJECTS / f"{kind}.jsonl").unlink()
 
     def _write(self, manifest: Manifest) -> None:
-        partial = self.folder / _PARTIAL
+        partial = self.folder / PARTIAL
         for name in (COPY, MANIFEST):  # one of them is whole at any time
-            with _said(self.folder), partial.open("wb") as handle:
+            with in_words(self.folder), partial.open("wb") as handle:
                 handle.write(manifest_text(manifest))
                 handle.flush()
                 os.fsync(handle.fileno())
             partial.replace(self.folder / name)
             sync_folder(self.folder)
         self.manifest = manifest
-
-
-@contextlib.contextmanager
-def writing(folder: Path, source: Source, now: int) -> Iterator[Writer]:
-    """Open an archive, or make one in a new or empty folder.
-
-    Raises:
-        Conflict: another process writes it.
-        InvalidInput: the folder has other things in it, or is the archive of another account, or
-            was damaged.
-        Unavailable: the disk is full.
-
-    """
-    with _said(folder):
-        found = read_manifest(folder)
-        if found is None and folder.exists() and (not folder.is_dir() or _has_more(folder)):
-            raise InvalidInput(
-                f"{folder} is there already and is no archive: choose a new or an empty folder."
-            )
-        (folder / OBJECTS).mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        found = read_manifest(folder)  # again: another process may just have ended
-        if found is not None:
-            _check_account(folder, found.source, source)
-        manifest = found or Manifest(source=source, started_at=now)
-        with _said(folder):
-            writer = Writer(folder, manifest)
-        try:
-            writer.begin()
-            yield writer
-        except BaseException:
-            if found is None:
-                writer.give_up()
-            raise
-        finally:
-            writer.close()
-
-
-def _has_more(folder: Path) -> bool:
-    """Return whether a folder has what a first run that was killed at once does not leave."""
-    ours = {OBJECTS, BLOBS, COPY, _LOCK, _PARTIAL}
-    return any(path.name not in ours for path in folder.iterdir())
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with _said(folder):
-        handle = (folder / _LOCK).open("wb")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Conflict(f"Another process writes the archive {folder}: wait for it.") from error
-        except OSError as error:  # of a file system without locks
-            raise cannot_write(folder, error.strerror) from error
-        yield
-
-
-def _check_account(folder: Path, before: Source, now: Source) -> None:
-    for name in ("base_url", "organization", "project"):
-        there, here = getattr(before, name), getattr(now, name)
-        if there != here:
-            raise InvalidInput(
-                f"{folder} is the archive of another account: its {name} is {there!r}, and this "
-                f"profile's is {here!r}. Choose another folder, or the other profile."
-            )
 
 
 def _open(folder: Path, kind: Kind, seal: Seal | None) -> _File:
@@ -300,7 +231,7 @@ def _write_all(handle: IO[bytes], data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _said(folder: Path) -> Iterator[None]:
+def in_words(folder: Path) -> Iterator[None]:
     """Say in plain words what the disk cannot do."""
     try:
         yield
