@@ -3,7 +3,7 @@
 import pytest
 
 from selftune.core.errors import InvalidInput
-from selftune.core.templates import MAX_CHARACTERS, MISSING_VARIABLE, fill, roots
+from selftune.core.templates import MAX_CHARACTERS, MISSING_VARIABLE, fields, fill, roots
 
 ROW = {
     "summary": "A pot",
@@ -133,6 +133,26 @@ def test_a_missing_field_has_a_code_of_its_own() -> None:
 )
 def test_a_template_names_what_it_reads(template: str, names: set[str]) -> None:
     assert roots(template) == names
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("no field", set()),
+        (
+            "{{ item.label }} of {{ item['sort of'] }}, {{ sample.output_text }}",
+            {"label", "sort of"},
+        ),
+        ("{{ item.order.number }}", {"order"}),
+        ("{% for key, value in item.items() %}{{ value }}{% endfor %}", set()),
+        ("{{ item.label | default('none') }}", set()),
+        ("{{ item.label if item.label is defined else '' }}", set()),
+    ],
+)
+def test_the_fields_that_a_template_cannot_do_without_are_known(
+    template: str, names: set[str]
+) -> None:
+    assert fields(template) == names
 
 
 @pytest.mark.parametrize("template", ["{{ a", "{% include 'x' %}", "{{" + "(" * 9_000 + "}}"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from selftune.core.errors import InvalidInput, UnknownPlugin
-from selftune.evaluate.grading import build_scorer, sample_of
+from selftune.evaluate.grading import build_scorer, fields_read, sample_of
 from selftune.evaluate.scorer import guarded
 
 ITEM = {
@@ -273,3 +273,10 @@ def test_an_answer_without_a_number_is_wrong_and_has_no_error() -> None:
         assert (found.status, found.passed, found.credit) == ("scored", False, 0.0)
         assert found.value is None
         assert found.reason == "the answer has no number"
+
+
+def test_what_graders_read_of_an_item_is_known_before_they_judge() -> None:
+    assert fields_read((CHECK, PRICE)) == {"label", "price"}
+    assert fields_read((HALVES,)) == {"label"}
+    assert fields_read((HALVES | {"graders": [LABEL, CHECK]},)) == {"intent", "label"}
+    assert fields_read(({"type": "regex", "pattern": "{{ item.label }}"},)) == set()

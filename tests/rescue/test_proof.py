@@ -12,7 +12,7 @@ from tests.made_tasks import write_rows
 from typer.testing import CliRunner
 
 from selftune.cli.main import app
-from selftune.core.errors import NotFound
+from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.settings import Settings
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.results import Result
@@ -74,13 +74,19 @@ class World(NamedTuple):
         return said(asked, label(number) if right else "none")
 
     def recorded(
-        self, n: int, repeats: int = 1, references: bool = True, heat: float = 0.7
+        self,
+        n: int,
+        repeats: int = 1,
+        references: bool = True,
+        heat: float = 0.7,
+        of_eval: int = 0,
     ) -> None:
-        """Record the old model on n questions."""
+        """Record the old model on n questions, the first of them items of an eval."""
         found = [
             Prompt(
                 messages=({"role": "user", "content": f"Question {at}"},),
                 reference=label(at) if references else "",
+                fields={"right": label(at)} if at < of_eval else {},
                 source="made",
             )
             for at in range(n)
@@ -307,6 +313,20 @@ def test_graders_come_from_a_file(world: World, tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found["measure"] == "the graders that were given"
     assert found["report"]["arms"][0]["summary"]["accuracy"]["value"] < 0.6
+
+
+def test_prompts_that_lack_what_the_graders_read_are_left_out(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(60, of_eval=40)
+    right = {"type": "string_check", "name": "right", "operation": "eq"}
+    right |= {"input": "{{ sample.output_text }}", "reference": "{{ item.right }}"}
+    found = world.proof(graders=(right,))
+    assert found.report.arms[0].summary.accuracy.n == 40  # type: ignore[union-attr]
+    words = "20 prompts are left out: the graders read right, which they do not have."
+    assert words in found.notes
+    assert found.conclusion.outcome != "cannot tell"
+    with pytest.raises(InvalidInput, match="the graders read nothing_has"):
+        world.proof(graders=(right | {"reference": "{{ item.nothing_has }}"},))
 
 
 def test_another_prompt_is_asked_anew_though_the_proof_is_the_same_otherwise(

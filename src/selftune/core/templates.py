@@ -158,6 +158,31 @@ def roots(template: str) -> frozenset[str]:
         raise InvalidInput(f"The template {template[:_SHOWN]!r} asks for too much.") from error
 
 
+def fields(template: str) -> frozenset[str]:
+    """Return the fields of `item` that a template cannot do without.
+
+    Those that it has another word for, by `default` or `defined`, are not among them.
+
+    Raises:
+        InvalidInput: the template is not valid.
+
+    """
+    from jinja2 import nodes
+
+    if "item" not in roots(template) or "default" in template or "defined" in template:
+        return frozenset()
+    tree = _environment().parse(template)
+    found = {one.attr for one in tree.find_all(nodes.Getattr) if _is_item(one.node)}
+    for one in tree.find_all(nodes.Getitem):
+        if _is_item(one.node) and isinstance(one.arg, nodes.Const):
+            found.add(str(one.arg.value))
+    return frozenset(found - _METHODS)
+
+
+def _is_item(node: "nodes.Node") -> bool:
+    return getattr(node, "name", None) == "item"
+
+
 def _told(template: str, item: dict[str, Any], error: Exception) -> str:
     says = str(error).rstrip(".")
     if "must be real number, not str" in says or "not all arguments converted" in says:

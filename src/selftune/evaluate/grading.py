@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from selftune.core import plugins
 from selftune.core.errors import InvalidInput
-from selftune.core.templates import roots
+from selftune.core.templates import fields, roots
 from selftune.evaluate import scorers
 from selftune.evaluate.means import NO_MEANS, Means
 from selftune.evaluate.scorer import Scorer
@@ -45,6 +45,26 @@ def check_graders(graders: Iterable[dict[str, Any]]) -> None:
     """Raise what `build_scorer` raises, before a model is trained or asked."""
     for grader in graders:
         build_scorer(grader)
+
+
+def fields_read(graders: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """Return the fields of an item that graders cannot do without, as far as templates tell."""
+    found: set[str] = set()
+    for grader in graders:
+        found |= fields_read(_inner(grader))
+        for name, value in grader.items():
+            if name not in _NO_TEMPLATES:
+                found.update(*(fields(template) for template in _texts(value)))
+    return frozenset(found)
+
+
+def _inner(grader: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the graders inside one of several: by name, in a list, or one alone."""
+    inside = grader.get("graders")
+    if isinstance(inside, dict):
+        inside = [inside] if isinstance(inside.get("type"), str) else list(inside.values())
+    if isinstance(inside, list | tuple):
+        yield from (each for each in inside if isinstance(each, dict))
 
 
 def waits(grader: dict[str, Any]) -> bool:

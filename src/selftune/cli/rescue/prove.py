@@ -14,6 +14,7 @@ from selftune.core.errors import InvalidInput, MissingExtra, NotFound
 
 if TYPE_CHECKING:
     from selftune.core.settings import Settings
+    from selftune.rescue.archive.reader import Archive
     from selftune.rescue.proof.plan import Choices
     from selftune.rescue.proof.run import Proof
 
@@ -142,7 +143,7 @@ def _choices(
             (name, None if account is None else Endpoint(model=name, profile=account))
             for name in against.also or ()
         ),
-        graders=_graders(against, judging),
+        graders=_graders(against, judging, model),
         limits=pace.limits(),
         judge=judging.judge,
         requests_per_day=judging.per_day,
@@ -158,17 +159,33 @@ def _examples(against: AgainstOptions, model: str) -> Path | None:
     return files_of(Archive.open(against.archive), model).training
 
 
-def _graders(against: AgainstOptions, judging: JudgingOptions) -> "tuple[dict[str, Any], ...]":
+def _graders(
+    against: AgainstOptions, judging: JudgingOptions, model: str
+) -> "tuple[dict[str, Any], ...]":
     from selftune.rescue.archive.reader import Archive
     from selftune.rescue.proof.graders import graders_of_eval, graders_of_file
 
     if judging.graders is not None:
         return graders_of_file(judging.graders)
     if judging.eval is None:
+        if against.archive is not None:
+            _name_evals(Archive.open(against.archive), model)
         return ()
     if against.archive is None:
         raise InvalidInput("--eval names an eval of an archive: say which with --archive.")
     return graders_of_eval(Archive.open(against.archive), judging.eval)
+
+
+def _name_evals(archive: "Archive", model: str) -> None:
+    """Say by which evals of the account a model could be judged."""
+    from selftune.rescue.record.archived import evals_of
+
+    for name, title in evals_of(archive, model):
+        err.print(
+            f"[yellow]note:[/] {escape(model)} was judged by the eval {escape(title or name)}: "
+            f"--eval {escape(name)} judges by it here",
+            soft_wrap=True,
+        )
 
 
 def _show(proof: "Proof") -> None:

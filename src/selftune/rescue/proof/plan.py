@@ -1,6 +1,6 @@
 """Who is compared with the recorded model, on which questions, by which graders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from selftune.core.runfile import EvaluationSection
 from selftune.data.read import ReadOptions, read_rows
 from selftune.evaluate.arms import Arm, Message
 from selftune.evaluate.evalfile import Limits
-from selftune.evaluate.grading import check_graders
+from selftune.evaluate.grading import check_graders, fields_read
 from selftune.evaluate.items import Item
 from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
@@ -82,13 +82,8 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
     else:
         is_steady = steady is not None and float(steady.facts[HEAT]) == 0
         measure = usual_measure(items, "at temperature 0" if is_steady else "first")
-    notes = list(_notes_of_recording(found, left_out))
-    if measure.is_recorded and alone and len(alone) < len(items):
-        items = tuple(item for item in items if item.id not in alone)
-        notes.append(
-            f"{len(alone):,} prompts are left out: they were answered once, and an answer cannot be "
-            "compared with itself."
-        )
+    items, unfit = _fit(items, measure, alone)
+    notes = (*_notes_of_recording(found, left_out), *unfit)
     sampling = {k: v for k, v in usual.arms[0].sampling.items() if k != LOGPROBS}
     replacement = _arm(home, REPLACEMENT, choices.replacement, sampling)
     if replacement.endpoint is None:
@@ -119,6 +114,39 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
         recorded_arm(steady) if steady and steady.facts[HEAT] == usual.facts[HEAT] else None,
         alone,
     )
+
+
+def _fit(
+    items: tuple[Item, ...], measure: Measure, alone: frozenset[str]
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """Return the questions that can be judged, and words on the others.
+
+    Raises:
+        InvalidInput: none can.
+
+    """
+    if measure.is_recorded:
+        if not alone or len(alone) == len(items):
+            return items, ()
+        reason = "they were answered once, and an answer cannot be compared with itself"
+        return tuple(item for item in items if item.id not in alone), (_left_out(alone, reason),)
+    read = fields_read(measure.graders)
+    lacking = {item.id: sorted(read - item.item.keys()) for item in items}
+    missing = sorted({name for names in lacking.values() for name in names})
+    if not missing:
+        return items, ()
+    kept = tuple(item for item in items if not lacking[item.id])
+    reason = f"the graders read {', '.join(missing)}, which they do not have"
+    if not kept:
+        raise InvalidInput(
+            f"No recorded prompt can be judged: {reason}. Record prompts that have, or give other "
+            "graders."
+        )
+    return kept, (_left_out([name for name in lacking if lacking[name]], reason),)
+
+
+def _left_out(names: Collection[str], reason: str) -> str:
+    return f"{len(names):,} {'prompt is' if len(names) == 1 else 'prompts are'} left out: {reason}."
 
 
 def items_of(found: Recording) -> tuple[tuple[Item, ...], frozenset[str], int]:

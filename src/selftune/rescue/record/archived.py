@@ -21,6 +21,15 @@ def items_of_evals(
             yield from (each.object for each in items if isinstance(each.object, dict))
 
 
+def evals_of(archive: Archive, model: str) -> Iterator[tuple[str, str]]:
+    """Yield id and name of the evals that were run with a model, oldest first."""
+    runs = [each.object for each in archive.list("eval_run") if isinstance(each.object, dict)]
+    used = {run.get("eval_id") for run in runs if run.get("model") == model}
+    for entry in archive.list("eval"):
+        if entry.id in used and isinstance(entry.object, dict):
+            yield entry.id, str(entry.object.get("name") or "")
+
+
 def stored_completions(archive: Archive, names: Collection[str]) -> Iterator[Row]:
     """Yield a model's stored completions with what was asked as their `messages`."""
     for kept in archive.list("completion"):
