@@ -1,6 +1,7 @@
 """What passed through a server -> stored completions, without secrets and personal data."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from selftune.api.responses.items import messages_of
@@ -29,10 +30,14 @@ def completions_of(store: Store, notes: Sequence[Note]) -> tuple[list[StoredComp
             found.append(_completion_of(store, note))
         except (ValueError, InvalidInput, KeyError, TypeError, AttributeError):
             unreadable += 1
-    texts = _texts_of([_words_of(each) for each in found])
-    clean, taken = redact(texts)
-    said = iter(clean)
-    return [_redacted(each, said) for each in found], unreadable, taken
+    texts = [_texts_of(_words_of(each)) for each in found]
+    clean, taken = redact([text for some in texts for text in some])
+    rest = iter(clean)
+    redacted = [
+        _redacted(each, some, list(islice(rest, len(some))))
+        for each, some in zip(found, texts, strict=True)
+    ]
+    return redacted, unreadable, taken
 
 
 def _completion_of(store: Store, note: Note) -> StoredCompletion:
@@ -107,24 +112,20 @@ def _collect(value: Any, texts: list[str]) -> None:
             _collect(each, texts)
 
 
-def _redacted(found: StoredCompletion, texts: Iterator[str]) -> StoredCompletion:
-    """Return a record with the texts that come next in place of its own.
+def _redacted(found: StoredCompletion, texts: list[str], clean: list[str]) -> StoredCompletion:
+    """Return a record with clean texts in place of its own.
 
     Log-probabilities name every token of an answer: they go where anything was taken out.
     """
-    words = _words_of(found)
-    clean = _replaced(words, texts)
-    is_same = _texts_of(words) == _texts_of(clean)
+    if clean == texts:
+        return found
+    words = _replaced(_words_of(found), iter(clean))
     choices = tuple(
-        StoredChoice(
-            message=message,
-            finish_reason=choice.finish_reason,
-            logprobs=choice.logprobs if is_same else None,
-        )
-        for message, choice in zip(clean["choices"], found.choices, strict=True)
+        StoredChoice(message=message, finish_reason=choice.finish_reason)
+        for message, choice in zip(words["choices"], found.choices, strict=True)
     )
-    changed = {name: clean[name] for name in ("options", "metadata")}
-    messages = tuple(clean["messages"])
+    changed = {name: words[name] for name in ("options", "metadata")}
+    messages = tuple(words["messages"])
     return found.model_copy(update=changed | {"messages": messages, "choices": choices})
 
 
