@@ -22,9 +22,10 @@ demo: $(VENV)/.runtime
 serve: $(VENV)/.runtime
 	$(BIN)/selftune serve
 
+# One process more than the two cores of a small machine: many tests wait for others.
 ## make test: every test
 test: $(VENV)/.dev clients
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ## make check: everything that CI runs
 check: static test

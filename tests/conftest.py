@@ -21,8 +21,14 @@ from selftune.store.store import Store, open_store
 OpenStore = Callable[..., Store]
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C be pressed in tests where the shell started this in the background, ignoring it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes of tests share the cores, and Ctrl-C be pressed.
+
+    Where the shell started this in the background, Ctrl-C is ignored.
+    """
+    environment = pytest.MonkeyPatch()
+    environment.setenv("SELFTUNE_THREADS", "1")  # several at a time: more threads only wait
+    config.add_cleanup(environment.undo)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -17,7 +17,8 @@ EPOCHS, STEPS = 8, 40
 
 @pytest.fixture(scope="module")
 def client(start_server: Callable[..., Server]) -> OpenAI:
-    server = start_server(SELFTUNE_FAKE_STEP_SECONDS=str(STEP_SECONDS))
+    pace = {"SELFTUNE_FAKE_STEP_SECONDS": str(STEP_SECONDS)}
+    server = start_server(**pace, SELFTUNE_THREADS="0")  # all cores, as a user has it
     return OpenAI(base_url=server.base_url, api_key=server.key, max_retries=0)
 
 
