@@ -382,12 +382,10 @@ def test_the_embedded_base_chooses_labels(strict: OpenAI) -> None:
 def test_a_running_run_is_canceled_and_deleted(
     start_server: Callable[..., Server],
 ) -> None:
-    with playing(hosted, seconds=0.5) as slow:
-        server = start_server()
+    server = start_server()
+    strict = OpenAI(base_url=server.base_url, api_key=server.key, _strict_response_validation=True)
+    with strict, playing(hosted, seconds=0.5) as slow:
         name_models(server.home, slow, "knows")
-        strict = OpenAI(
-            base_url=server.base_url, api_key=server.key, _strict_response_validation=True
-        )
         eval_id = new_eval(strict, SAME)
         rows = [{"country": str(n), "capital": "x"} for n in range(2000)]
         runs = [strict.evals.runs.create(eval_id, data_source=asking("knows", *rows))]
