@@ -11,6 +11,7 @@ from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.core.runfile import EvaluationSection
 from selftune.core.templates import fill
+from selftune.models.messages import calls_text, tools_of
 
 Row = dict[str, Any]
 _ID_DIGITS = 16
@@ -78,7 +79,8 @@ def _distinct(items: Iterator[Item], section: EvaluationSection) -> Iterator[Ite
 
 def _asked(index: int, row: Row, section: EvaluationSection, system: Sequence[Row]) -> Item:
     if isinstance(row.get("messages"), list):
-        return _made(index, *_chat(row, index), section)
+        item = _made(index, *_chat(row, index), section)
+        return with_request(item, tools_of(row), is_named=section.id is not None)
     fields = _fields(row)
     if section.prompt is None:
         raise InvalidInput(f"Test row {index} is not a chat: say in evaluation.prompt what to ask.")
@@ -130,11 +132,14 @@ def _points(weight: Any, index: int) -> float:
     return points
 
 
-def with_request(item: Item, request: Row) -> Item:
-    """Return an item whose request carries more than messages: its id tells it from others."""
+def with_request(item: Item, request: Row, *, is_named: bool = False) -> Item:
+    """Return an item whose request carries more than messages: its id tells it from others.
+
+    One that the data names keeps its name.
+    """
     if not request:
         return item
-    own = fingerprint([item.id, request])[:_ID_DIGITS]
+    own = item.id if is_named else fingerprint([item.id, request])[:_ID_DIGITS]
     return item.model_copy(update={"request": request, "id": own})
 
 
@@ -150,15 +155,20 @@ def _chat(row: Row, index: int) -> tuple[Row, tuple[Row, ...]]:
         raise InvalidInput(
             f"Test row {index}: each of 'messages' must be an object with 'role' and 'content'."
         )
-    reference = ""
+    reference: Row = {}
     if messages and messages[-1].get("role") == "assistant":
-        reference = str(messages.pop().get("content") or "")
+        reference = messages.pop()
     if not messages:
         raise InvalidInput(f"Test row {index} is a chat without a question.")
     asked = [str(m.get("content") or "") for m in messages if m.get("role") == "user"]
     others = {name: value for name, value in row.items() if name != "messages"}
-    fields = {"reference": reference, "input_text": asked[-1] if asked else "", **others}
-    return fields, tuple(messages)
+    fields = {
+        "reference": str(reference.get("content") or ""),
+        "input_text": asked[-1] if asked else "",
+    }
+    if calls := calls_text(reference):
+        fields["reference_calls"] = calls
+    return {**fields, **others}, tuple(messages)
 
 
 def _fields(row: Row) -> Row:

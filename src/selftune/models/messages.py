@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 SYSTEM_ROLES = ("system", "developer")
+OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+"""What a request, or a row to train on, says of tools."""
 
 
 def content_text(message: Any) -> str:
@@ -29,6 +31,26 @@ def calls_text(message: Any) -> str:
         for each in _dicts([*called, given.get("function_call")])
     ]
     return "\n".join(lines)
+
+
+def tools_of(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request or a row says of tools; functions, the older word, become tools."""
+    tools = _dicts(asked.get("tools"))
+    functions = _dicts(asked.get("functions"))
+    if tools:
+        beside = {name: asked[name] for name in OF_TOOLS[1:] if asked.get(name) is not None}
+        return {"tools": tools, **beside}
+    if not functions:
+        return {}
+    found: dict[str, Any] = {
+        "tools": [{"type": "function", "function": each} for each in functions],
+        "parallel_tool_calls": False,
+    }
+    choice = asked.get("function_call")
+    if choice is not None:
+        named = {"type": "function", "function": choice}
+        found["tool_choice"] = named if isinstance(choice, dict) else choice
+    return found
 
 
 def plain_json(text: Any) -> str:

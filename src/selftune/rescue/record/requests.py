@@ -11,24 +11,16 @@ from pydantic import ValidationError
 from selftune.api.responses.items import messages_of
 from selftune.api.responses.wire import CreateResponse
 from selftune.core.errors import InvalidInput
-from selftune.models.messages import calls_text, content_text
+from selftune.models.messages import OF_TOOLS, calls_text, content_text, tools_of
 
 Message = dict[str, Any]
 Row = dict[str, Any]
 WRAPPED = ("body", "request", "input", "prompt", "sample")
 """Fields under which logs, batches, preferences and output items keep what was asked."""
-CARRIED = (
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "max_tokens",
-    "max_completion_tokens",
-    "stop",
-)
+_OF_REQUEST = ("response_format", "max_tokens", "max_completion_tokens", "stop")
+CARRIED = (*OF_TOOLS, *_OF_REQUEST)
 """What a request carries besides its messages, and what changes the answer for good reason."""
 LIMITS = ("max_tokens", "max_completion_tokens")
-_OF_TOOLS = ("tool_choice", "parallel_tool_calls")
 _OF_MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
 _OF_RESPONSE = (
     "input",
@@ -63,23 +55,12 @@ def request_in(row: Row, depth: int = _DEEPEST) -> Row | None:
 
 
 def carried(asked: Row) -> dict[str, Any]:
-    """Return what a request carries besides messages; functions, the older word, become tools."""
-    found = {name: asked[name] for name in CARRIED if asked.get(name) is not None}
-    functions = asked.get("functions")
-    if isinstance(functions, list) and functions and not found.get("tools"):
-        found["tools"] = [{"type": "function", "function": each} for each in functions]
-        found["parallel_tool_calls"] = False
-        choice = asked.get("function_call")
-        if choice is not None:
-            named = {"type": "function", "function": choice}
-            found["tool_choice"] = named if isinstance(choice, dict) else choice
+    """Return what a request carries besides messages."""
+    found = {name: asked[name] for name in _OF_REQUEST if asked.get(name) is not None}
     shape = found.get("response_format")
     if not isinstance(shape, dict) or shape.get("type") in (None, "text"):
         found.pop("response_format", None)
-    if not isinstance(found.get("tools"), list) or not found["tools"]:
-        for name in ("tools", *_OF_TOOLS):
-            found.pop(name, None)
-    return found
+    return tools_of(asked) | found
 
 
 def message_of(given: Message) -> Message:
