@@ -85,6 +85,16 @@ def test_random_text_of_all_planes_counts_as_tiktoken_counts_it(
     assert_equal(texts, reference)
 
 
+@pytest.mark.parametrize("reference", [tokens.ENCODING], indirect=True)
+def test_each_token_stands_for_tiktokens_bytes(reference: tiktoken.Encoding) -> None:
+    some = [*range(0, 199_998, 97), 199_997, *reference._special_tokens.values()]
+    known = {token: reference.decode_single_token_bytes(token) for token in some}
+    assert {token: tokens.token_bytes(token) for token in some} == known
+    for unknown in (199_998, 200_019):
+        with pytest.raises(LookupError):
+            tokens.token_bytes(unknown)
+
+
 def test_a_text_beyond_a_million_characters_is_counted() -> None:
     text = "word " * 300_000
     assert tokens.count(text) == tokens.count_many([text])[0] == 300_001
