@@ -30,6 +30,7 @@ from selftune.rescue.record.prompts import (
     shown_temperature,
 )
 from selftune.rescue.record.recordings import Recording, answers_of, find_recording
+from selftune.rescue.record.trained import training_files, without_trained
 from selftune.store.accounts import default_identity
 
 MODEL = "ft:gpt-4o-mini-2024-07-18:acme:support:AbCd1234"
@@ -165,6 +166,53 @@ def test_training_rows_alone_are_refused_and_among_others_left_out(tmp_path: Pat
         assert not stub.asked
         [one] = told(command(tmp_path / "home", *words, "--prompts", str(mixed), url=stub.url))
     assert one["prompts"] == 6
+
+
+def test_each_answer_of_a_training_chat_is_trained_on_whatever_shape_it_has(tmp_path: Path) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://fernhill.example/1.png"}}
+    other = {"type": "image_url", "image_url": {"url": "https://fernhill.example/2.png"}}
+    words = {"type": "text", "text": "What is it?"}
+    turns = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+        {"role": "assistant", "content": "d"},
+    ]
+    rows: list[dict[str, Any]] = [
+        {"messages": turns},
+        {"messages": [{"role": "user", "content": [words, picture]}, turns[1]]},
+        {"prompt": "e", "completion": "f"},
+        {"messages": ["no message"]},
+    ]
+    training = write_rows(tmp_path / "training.jsonl", rows)
+    system = {"role": "system", "content": "Be brief."}
+    asked: list[list[dict[str, Any]]] = [
+        turns[:1],
+        [system, *turns[:3]],
+        [{"role": "user", "content": "e "}],
+        [{"role": "user", "content": [picture, words]}],
+        turns[2:3],
+        [{"role": "user", "content": [words, other]}],
+    ]
+    file = write_rows(tmp_path / "prompts.jsonl", [{"messages": each} for each in asked])
+    left, others = without_trained(prompts_of_file(file).prompts, [training], MODEL)
+    assert [list(each.messages) for each in left] == asked[4:]
+    assert others == 4
+
+
+def test_a_model_that_was_tuned_twice_was_trained_on_both_files(tmp_path: Path) -> None:
+    first, second = "ft:gpt-4o:acme:a:1", "ft:gpt-4o:acme:b:2"
+    jobs = [
+        entry("job", "ftjob-1", fine_tuned_model=first, model="gpt-4o", training_file="file-1"),
+        entry("job", "ftjob-2", fine_tuned_model=second, model=first, training_file="file-2"),
+    ]
+    path = tmp_path / "blobs" / "00" / ("0" * 64)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    kept = entry("file", "file-1").model_copy(update={"blob": path.name})
+    archive = made_archive(tmp_path, *jobs, kept)
+    assert training_files(archive, second) == (None, path)
+    assert training_files(archive, "ft:gpt-4o:acme:c:3") == (None,)
 
 
 def test_logprobs_are_kept_and_done_without_where_a_model_refuses_them(tmp_path: Path) -> None:

@@ -98,13 +98,13 @@ def not_trained(
     asking: PromptOptions, model: str, prompts: "Sequence[Prompt]"
 ) -> "tuple[Prompt, ...]":
     """Return the prompts that a model was not trained on, and say how many are left out."""
-    from selftune.rescue.record.trained import files_of, without_trained
+    from selftune.rescue.record.trained import training_files, without_trained
 
-    archive, trained = asking.opened(), list(asking.training or ())
-    if archive is not None and (known := files_of(archive, model).training) is not None:
-        trained.append(known)
-    if not trained:
+    archive, named = asking.opened(), asking.training or ()
+    known = () if archive is None else training_files(archive, model)
+    if not named and (None in known or not known):
         note(f"{model}: its training file is not here, so prompts in it cannot be told apart")
+    trained = [*named, *filter(None, known)]
     left, others = without_trained(prompts, trained, model)
     if others:
         note(f"{model}: {others:,} prompts are left out: it was trained on them")

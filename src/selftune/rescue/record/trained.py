@@ -1,16 +1,22 @@
 """What a model was trained on: those prompts show what it learnt by heart, not how good it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput
 from selftune.data.read import read_rows
 from selftune.models.messages import SYSTEM_ROLES, content_text
 from selftune.rescue.archive.reader import Archive
+from selftune.rescue.record.requests import request_in
 
 if TYPE_CHECKING:
     from selftune.rescue.record.prompts import Prompt
+
+_NOBODY = "-"
+"""Who speaks when a chat is at its end."""
 
 
 class Files(NamedTuple):
@@ -31,6 +37,20 @@ def files_of(archive: Archive, model: str) -> Files:
         _content(archive, job.get("training_file")),
         _content(archive, job.get("validation_file")),
     )
+
+
+def training_files(archive: Archive, model: str) -> tuple[Path | None, ...]:
+    """Return the training files of a model and of the tuned ones that it was trained on from.
+
+    None stands for one that is not there.
+    """
+    found: dict[str, Path | None] = {}
+    name = model
+    while name not in found and (not found or name.startswith("ft:")):
+        files = files_of(archive, name)
+        found[name] = files.training
+        name = str((files.job or {}).get("model"))
+    return tuple(found.values())
 
 
 def chosen_models(named: Sequence[str], archive: Archive | None, *, everything: bool) -> list[str]:
@@ -75,14 +95,15 @@ def _content(archive: Archive, name: Any) -> Path | None:
 
 
 def asked_in(path: Path) -> set[str]:
-    """Return what the rows of a training file ask."""
-    asked = set()
-    for row in read_rows(path):
-        inner = row.get("input")
-        messages = inner.get("messages") if isinstance(inner, dict) else row.get("messages")
-        if isinstance(messages, list):
-            asked.add(_asked(_without_answer(messages)))
-    return asked
+    """Return what the rows of a training file ask: each answer in a chat is trained on."""
+    requests = (request_in(row) for row in read_rows(path))
+    return {
+        asked
+        for request in requests
+        if request is not None
+        for role, asked in _turns(request["messages"])
+        if role in ("assistant", _NOBODY)
+    }
 
 
 def without_trained(
@@ -106,16 +127,29 @@ def without_trained(
     return left, len(prompts) - len(left)
 
 
-def _without_answer(messages: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
-    is_answered = bool(messages) and messages[-1].get("role") == "assistant"
-    return messages[:-1] if is_answered else messages
+def _asked(messages: Iterable[Any]) -> str:
+    """Return what is asked at the end of a chat."""
+    *_, (_, asked) = _turns(messages)
+    return asked
 
 
-def _asked(messages: Sequence[dict[str, Any]]) -> str:
-    """Return what is asked, without the system message: it may have been changed since."""
-    said = [
-        (str(each.get("role")), content_text(each).strip())
-        for each in messages
-        if each.get("role") not in SYSTEM_ROLES
-    ]
-    return repr(said)
+def _turns(messages: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield who speaks at each turn of a chat, at last nobody, and a digest of all before it.
+
+    It is without the system message, which may have been changed since, and with pictures and sound.
+    """
+    said = sha256()
+    for each in messages:
+        role = str(each.get("role")) if isinstance(each, dict) else ""
+        if role in SYSTEM_ROLES:
+            continue
+        yield role, said.hexdigest()
+        said.update(fingerprint([role, content_text(each).strip(), _others(each)]).encode())
+    yield _NOBODY, said.hexdigest()
+
+
+def _others(message: Any) -> list[Any]:
+    """Return the parts of a message that are no texts."""
+    content = message.get("content") if isinstance(message, dict) else None
+    parts = content if isinstance(content, list) else []
+    return [each for each in parts if not (isinstance(each, dict) and "text" in each)]
