@@ -97,6 +97,41 @@ def test_a_request_and_its_answer_are_found_in_rows_of_all_shapes(
     assert [each.said for each in kept] == [text]
 
 
+def test_the_answer_says_who_answered_before_the_request_does(tmp_path: Path) -> None:
+    other = {**completion("b"), "model": "gpt-4o"}
+    rows = [
+        {"request": asked(model=MODEL), "response": other},  # the request went on to another
+        {"request": asked(model="router"), "response": completion("b")},
+        {"request": asked(model="mini"), "response": other},
+    ]
+    file = write_rows(tmp_path / "log.jsonl", rows)
+    for names, count in (([MODEL], 1), ([MODEL, "mini"], 2)):
+        found = answers_in_files([file], names, alone=True)
+        assert len(found.exchanges) == count
+        assert found.left_out == {"log.jsonl: another model's answer": 3 - count}
+
+
+def test_the_same_answer_from_two_places_counts_once(tmp_path: Path) -> None:
+    log = {"request": asked(model=MODEL), "response": completion("b", id="chatcmpl-1")}
+    kept = asked(**completion("b", id="chatcmpl-1"))
+    (tmp_path / "logs").mkdir()
+    first = write_rows(tmp_path / "logs" / "a.jsonl", [log])
+    second = write_rows(tmp_path / "logs" / "b.jsonl", [kept])
+    words = [word for path in (first, tmp_path / "logs", second) for word in ("--answers", path)]
+    one = recorded(tmp_path / "home", *map(str, words))
+    assert (one["prompts"], one["repeats"], len(one["rounds"])) == (1, 1, 1)
+
+
+def test_what_is_no_number_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "log.json"
+    row = {"request": asked(model=MODEL, temperature=-1), "response": "b", "latency_ms": 0}
+    for wrong in ("NaN", "1e999", "-5", f"1{'0' * 400}"):
+        text = json.dumps(row).replace('"latency_ms": 0', f'"latency_ms": {wrong}')
+        path.write_text(text.replace(": -1", f": {wrong}"), encoding="utf-8")
+        [exchange] = answers_in_files([path], [MODEL], alone=False).exchanges
+        assert (exchange.prompt.temperature, exchange.answers[0].timing) == (None, None)
+
+
 def test_what_is_no_exchange_is_counted_by_reason(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     (folder / "runs").mkdir(parents=True)
@@ -174,6 +209,14 @@ def test_rows_that_a_model_was_trained_on_are_left_out_of_its_answers(tmp_path: 
     file = write_rows(tmp_path / "log.jsonl", rows)
     one = recorded(tmp_path / "home", "--answers", str(file), "--training", str(training))
     assert one["prompts"] == 4
+
+
+def test_a_second_import_is_not_compared_with_the_first(tmp_path: Path) -> None:
+    for temperatures in ((0.7, 0.7), (0.7,)):
+        file = write_rows(tmp_path / "log.jsonl", logs(3, *temperatures))
+        recorded(tmp_path / "home", "--answers", str(file))
+        steady = find_recording(tmp_path / "home", MODEL).steady
+        assert (steady is None) == (len(temperatures) == 1)
 
 
 @pytest.fixture

@@ -191,7 +191,7 @@ def _importing(
     alone: bool,
 ) -> Prepare:
     """Return what takes answers that were given before."""
-    from selftune.rescue.record.answers import answers_in_archive, answers_in_files
+    from selftune.rescue.record.answers import answers_in_archive, answers_in_files, together
     from selftune.rescue.record.imported import Wanted, keep_answers
 
     archive, paths = asking.opened(), known.answers or ()
@@ -206,12 +206,11 @@ def _importing(
 
     def prepare(model: str) -> Callable[[], "Recording"]:
         names, places = how.names(model), [source] if source else []
-        found = answers_in_files(paths, names, alone=alone)
+        all_found = [answers_in_files(paths, names, alone=alone)]
         if known.archived_answers and archive is not None:
-            more = answers_in_archive(archive, names)
-            found.exchanges.extend(more.exchanges)
-            found.left_out.update(more.left_out)
+            all_found.append(answers_in_archive(archive, names))
             places.append("the archive")
+        found = together(all_found)
         tell_left_out(model, found.left_out)
         if not found.exchanges:
             raise InvalidInput(f"There is no answer of {model} with its request.")

@@ -5,7 +5,7 @@ answers find their requests by `custom_id`. Every other row is counted by what i
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,9 @@ _ROWS = ("data", "rows", "records", "items", "results")
 """Fields under which a JSON document keeps its rows."""
 _IN_SECONDS = ("seconds", "latency_seconds", "duration_seconds")
 _IN_MILLISECONDS = ("latency_ms", "duration_ms")
+_MOST = 1e9
+"""What took longer, or is no number, is not told."""
+_SEVERAL = 2
 _UNKEYED = "-"
 """Key of an answer that is not yet anybody's."""
 
@@ -34,6 +37,8 @@ class Exchange(NamedTuple):
 
     prompt: Prompt
     answers: tuple[Answer, ...]
+    id: str | None
+    """Of the completion, where it is told: the same one may be in a log and in an archive."""
 
 
 class Answers(NamedTuple):
@@ -50,17 +55,23 @@ class _Placed(NamedTuple):
     """What to call where it is from."""
 
 
-def answers_in_files(paths: Iterable[Path], names: Collection[str], *, alone: bool) -> Answers:
+def answers_in_files(paths: Iterable[Path], names: Sequence[str], *, alone: bool) -> Answers:
     """Return the answers of a model in files, and in the files of folders.
 
-    `alone`: rows that name no model are this one's too.
+    `names`: the model's own, and that of its deployment. `alone`: rows that name no model are this
+    one's too.
 
     Raises:
         InvalidInput: there is no such file or folder.
 
     """
     found = Answers([], Counter())
-    rows = [each for path in paths for each in _rows_in(path, found.left_out)]
+    files = {
+        file.resolve(): (file, name)
+        for path in paths
+        for file, name in _files_in(path, found.left_out)
+    }
+    rows = [each for file in files.values() for each in _rows_of(*file, found.left_out)]
     for each in _joined(rows, found.left_out):
         _take(each, RECORDED, names, found, alone=alone)
     return found
@@ -80,18 +91,35 @@ def answers_in_archive(archive: Archive, names: Sequence[str]) -> Answers:
     return found
 
 
-def _rows_in(path: Path, left_out: Counter[str]) -> Iterator[_Placed]:
+def together(found: Iterable[Answers]) -> Answers:
+    """Return all exchanges, each once."""
+    exchanges: list[Exchange] = []
+    known: set[str | None] = {None}
+    left_out = Counter[str]()
+    for each in found:
+        left_out.update(each.left_out)
+        for one in each.exchanges:
+            if one.id is None or one.id not in known:
+                exchanges.append(one)
+            else:
+                left_out["the same answer a second time, by its id"] += 1
+            known.add(one.id)
+    return Answers(exchanges, left_out)
+
+
+def _files_in(path: Path, left_out: Counter[str]) -> Iterator[tuple[Path, str]]:
+    """Yield files with answers, and what to call them."""
     if not path.exists():
         raise InvalidInput(f"{path} is not there: name a file or a folder with answers.")
     if not path.is_dir():
-        yield from _rows_of(path, path.name, left_out)
+        yield path, path.name
         return
     for each in sorted(path.rglob("*")):  # which follows no links to folders
         name = str(each.relative_to(path))
         if each.is_symlink():
             left_out[f"{name}: a link, which is not followed"] += 1
         elif each.is_file() and each.suffix.lower() in SUFFIXES:
-            yield from _rows_of(each, name, left_out)
+            yield each, name
         elif each.is_file():
             left_out[f"{name}: neither {' nor '.join(SUFFIXES)}"] += 1
 
@@ -136,7 +164,7 @@ def _joined(rows: Sequence[_Placed], left_out: Counter[str]) -> Iterator[_Placed
             yield each
         elif is_answered:
             answered.append(each)
-        elif each.row not in (known := asked.setdefault(name, [])):
+        elif len(known := asked.setdefault(name, [])) < _SEVERAL and each.row not in known:
             known.append(each.row)
     for row, place in answered:
         requests = asked.get(row["custom_id"], [])
@@ -148,18 +176,18 @@ def _joined(rows: Sequence[_Placed], left_out: Counter[str]) -> Iterator[_Placed
 
 
 def _take(
-    placed: _Placed, source: str, names: Collection[str], found: Answers, *, alone: bool = False
+    placed: _Placed, source: str, names: Sequence[str], found: Answers, *, alone: bool = False
 ) -> None:
     """Add what a row tells to the exchanges, or count why it tells nothing."""
     row, place = placed
     given, asked = given_in(row), request_in(row)
     completion = None if given is None else completion_of(given)
-    told = {str(each["model"]) for each in (row, asked, completion) if each and each.get("model")}
+    told = [str(each["model"]) for each in (completion, asked, row) if each and each.get("model")]
     if asked is None:
         reason = "no request"
     elif completion is None:
         reason = "no answer beside the request"
-    elif told and not told & set(names):
+    elif told and not _is_own(told, names):
         reason = "another model's answer"
     elif not told and not alone:
         reason = "it does not say which model answered"
@@ -172,10 +200,16 @@ def _take(
     found.left_out[f"{place}: {reason}"] += 1
 
 
+def _is_own(told: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether a model answered, by the answer's own word before the request's.
+
+    Answers of a deployment name its base: there the request tells.
+    """
+    return told[0] in names or not set(told).isdisjoint(names[1:])
+
+
 def _exchange(prompt: Prompt, row: Row, completion: Row) -> Exchange:
-    seconds = [row[name] for name in _IN_SECONDS if isinstance(row.get(name), int | float)]
-    seconds += [row[n] / 1000 for n in _IN_MILLISECONDS if isinstance(row.get(n), int | float)]
-    took = None if not seconds else Timing(answering=float(seconds[0]))
+    took = _seconds(row)
     usage = completion.get("usage") or row.get("usage")
     body = {name: prompt.request[name] for name in ("response_format",) if name in prompt.request}
     answers = []
@@ -183,7 +217,20 @@ def _exchange(prompt: Prompt, row: Row, completion: Row) -> Exchange:
         whole = {"logprobs": row.get("logprobs"), **choice}
         one = {"model": completion.get("model"), "usage": usage, "choices": [whole]}
         answer = answer_of(Question(key=_UNKEYED, body=body), one)
-        answers.append(answer.model_copy(update={"timing": took}))
+        timing = None if took is None else Timing(answering=took)
+        answers.append(answer.model_copy(update={"timing": timing}))
     # What a chat ends with is the model's own answer; a reference has a field of that name.
     right = {"reference": str(row.get("reference") or ""), "reference_calls": ""}
-    return Exchange(prompt.model_copy(update=right), tuple(answers))
+    name = completion.get("id")
+    given_id = name if isinstance(name, str) and name else None
+    return Exchange(prompt.model_copy(update=right), tuple(answers), given_id)
+
+
+def _seconds(row: Row) -> float | None:
+    """Return how long an answer took, where that is told."""
+    units = dict.fromkeys(_IN_SECONDS, 1.0) | dict.fromkeys(_IN_MILLISECONDS, 0.001)
+    for name, unit in units.items():
+        value = row.get(name)
+        if isinstance(value, int | float) and 0 <= value < _MOST:
+            return value * unit
+    return None

@@ -75,7 +75,9 @@ def keep_answers(
     samples = min(wanted.repeats, *(len(each.rest) for each in chosen))
     usual = [each.rest[:samples] for each in chosen]
     first = [each.first for each in chosen]
-    rounds = _Rounds(settings, model, items_of(each.prompt for each in chosen), source)
+    told = [[answer.model_dump(mode="json") for answer in each] for each in (*first, *usual)]
+    facts = {SOURCE: source, ANSWERS: fingerprint(told)[:_DIGITS]}
+    rounds = _Rounds(settings, model, items_of(each.prompt for each in chosen), facts)
     steady = None
     if any(first):
         steady = rounds.kept(STEADY, 0.0 if is_steady else wanted.temperature, first)
@@ -107,20 +109,17 @@ class _Rounds:
     """Rounds of the same questions, whose answers are there already."""
 
     def __init__(
-        self, settings: Settings, model: str, items: tuple[Item, ...], source: str
+        self, settings: Settings, model: str, items: tuple[Item, ...], facts: dict[str, str]
     ) -> None:
-        self._settings, self._model, self._items, self._source = settings, model, items, source
+        self._settings, self._model, self._items, self._facts = settings, model, items, facts
 
     def kept(self, kind: str, heat: float, answers: Sequence[Sequence[Answer]]) -> RoundFolder:
         """Keep answers to the items, in their order, as a round."""
         endpoint = Endpoint(model=self._model, base_url=PLACE, api_key_variable="")
         rates = Home(self._settings).rates(self._model, endpoint)
-        said = [[answer.model_dump(mode="json") for answer in each] for each in answers]
-        digest = fingerprint(said)[:_DIGITS]
-        arm = arm_of(kind, endpoint, {"temperature": heat}, rates, digest)
-        facts = {SOURCE: self._source, ANSWERS: digest}
+        arm = arm_of(kind, endpoint, {"temperature": heat}, rates, self._facts[ANSWERS])
         most = max(map(len, answers))
-        plan = plan_of(self._model, kind, self._items, arm, most, **facts)
+        plan = plan_of(self._model, kind, self._items, arm, most, **self._facts)
         by_key = _by_key(arm, self._items, answers)
         root = self._settings.root
         return finished_round(root, plan, ()) or run_round(_Imports(self._settings, by_key), plan)

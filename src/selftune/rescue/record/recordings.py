@@ -17,7 +17,7 @@ STEADY, USUAL = "temperature 0", "production"
 """The two rounds: each prompt once at temperature 0, and k times as in production."""
 MODEL, KIND, PROMPTS, HEAT, ACCOUNT = "recorded", "recording", "prompts", "temperature", "asked at"
 SOURCE, ANSWERS = "imported from", "answers"
-"""Of a round that was imported: files, and a digest of what was in them."""
+"""Of a recording that was imported: files, and a digest of the answers that it has of them."""
 SALT = "production"
 """Without it, the first answer at a production temperature of 0 would be that of the other round."""
 
@@ -51,14 +51,17 @@ def find_recording(home: Path, model: str) -> Recording:
             "the model still answers, and with --answers of answers that you have. Recorded are: "
             f"{known}."
         )
-    prompts = usual.read().facts.get(PROMPTS)
-    return Recording(model, find_round_of(home, model, STEADY, prompts), usual)
+    return Recording(model, find_round_of(home, model, STEADY, usual.read().facts), usual)
 
 
 def find_round_of(
-    home: Path, model: str, kind: str, prompts: str | None = None
+    home: Path, model: str, kind: str, other: Mapping[str, str] | None = None
 ) -> RoundFolder | None:
-    """Return the newest round of a kind, a finished one before one that was stopped."""
+    """Return the newest round of a kind, a finished one before one that was stopped.
+
+    `other`: facts of the round of the same recording that it must go with: the same prompts were
+    asked, and what was imported is from the same import.
+    """
     rounds, _ = sound_rounds(eval_folder(home, eval_name(model)))
     found = [(each, each.read()) for each in rounds]
     mine = [
@@ -66,7 +69,7 @@ def find_round_of(
         for folder, one in found
         if one.facts.get(MODEL) == model
         and one.facts.get(KIND) == kind
-        and prompts in (None, one.facts.get(PROMPTS))
+        and (other is None or all(one.facts.get(n) == other.get(n) for n in (PROMPTS, ANSWERS)))
     ]
     whole = [folder for folder, one in mine if one.status == "completed"]
     return next(reversed(whole or [folder for folder, _ in mine]), None)

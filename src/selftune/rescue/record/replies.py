@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from selftune.rescue.record.requests import Row
+from selftune.rescue.record.requests import Row, said_in_words
 from selftune.rescue.told import said_in_response
 
 _ANSWERS = ("response", "output", "answer", "completion")
@@ -17,7 +17,7 @@ def given_in(row: Row) -> Any:
         return sample
     for name in _OF_OBJECTS:
         if isinstance(row.get(name), list):  # an answer as the API writes it, with its request
-            return {each: row[each] for each in (name, "model", "usage") if each in row}
+            return {each: row[each] for each in (name, "id", "model", "usage") if each in row}
     return next((row[name] for name in _ANSWERS if row.get(name) is not None), None)
 
 
@@ -61,7 +61,7 @@ def _of_output(given: Row) -> Row | None:
         cached = {"cached_tokens": found.usage.cached_tokens}
         counts = {**found.usage.model_dump(), "prompt_tokens_details": cached}
     made = _made(found.message, found.finish_reason)
-    return {"model": given.get("model"), "usage": counts, **made}
+    return {"id": given.get("id"), "model": given.get("model"), "usage": counts, **made}
 
 
 def _choice(choice: Row) -> Row | None:
@@ -85,7 +85,7 @@ def _with_tools(message: Row) -> Row:
 
 
 def _is_answer(message: Row) -> bool:
-    return any(message.get(n) for n in ("content", "tool_calls", "function_call", "refusal"))
+    return any((*said_in_words(message), message.get("refusal")))
 
 
 def _are_choices(given: Sequence[Any]) -> bool:

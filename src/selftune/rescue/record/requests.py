@@ -32,6 +32,8 @@ _OF_RESPONSE = (
     "tool_choice",
     "parallel_tool_calls",
 )
+_HOTTEST = 2
+"""Highest temperature that the API takes."""
 _DEEPEST = 2
 """Logs write a request's body into the request."""
 
@@ -76,9 +78,10 @@ def said_in_words(message: Message) -> tuple[str, str]:
 
 
 def temperature_of(*given: Row) -> float | None:
-    """Return the first temperature that is told."""
+    """Return the first temperature that is told and can be one."""
     told = (each.get("temperature") for each in given)
-    return next((float(each) for each in told if isinstance(each, int | float)), None)
+    known = (each for each in told if isinstance(each, int | float) and 0 <= each <= _HOTTEST)
+    return next(map(float, known), None)
 
 
 def _is_response(row: Row) -> bool:
