@@ -38,7 +38,7 @@ Scene = Callable[[Served], Coroutine[Any, Any, None]]
 
 
 @contextlib.asynccontextmanager
-async def served(store: Store, archive: Archive) -> AsyncIterator[Served]:
+async def served(store: Store, archive: Archive | None) -> AsyncIterator[Served]:
     async with running(store.settings) as serving, contextlib.AsyncExitStack() as clients:
         transport = httpx2.ASGITransport(create_app(store, serving, archive=archive))
         opened = []
@@ -56,10 +56,14 @@ async def served(store: Store, archive: Archive) -> AsyncIterator[Served]:
 
 
 def play(
-    scene: Scene, archive: Archive, home: Path, clock: Callable[[], float] | None = None
+    scene: Scene,
+    archive: Archive | None,
+    home: Path,
+    clock: Callable[[], float] | None = None,
+    upstream: str = "",
 ) -> None:
-    """Play a scene against a server of its own."""
-    settings = Settings(home=home)
+    """Play a scene against a server of its own; `upstream` is the profile of its account."""
+    settings = Settings(home=home, upstream=upstream)
     store = open_store(settings) if clock is None else open_store(settings, clock=clock)
 
     async def main() -> None:

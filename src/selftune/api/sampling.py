@@ -11,7 +11,9 @@ from selftune.api.archive.bring import explained
 from selftune.api.context import Context, Storable, is_count
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Identity
+from selftune.models.endpoint import Endpoint
 from selftune.serve.resolve import Served, resolve
+from selftune.serve.upstream import upstream_endpoint
 
 MOST_STOPS = 4
 FINGERPRINT = "fp_selftune"
@@ -94,6 +96,11 @@ async def _end_when_gone(request: Request, work: asyncio.Future[T]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     work.cancel()
+
+
+def endpoint_of(parts: Context, caller: Identity, model: str) -> Endpoint | None:
+    """Return what answers for a model elsewhere; None is this server."""
+    return parts.relay.find(model) or upstream_endpoint(parts.store, caller, model)
 
 
 def served(parts: Context, caller: Identity, name: str) -> Served:

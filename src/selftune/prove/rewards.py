@@ -28,6 +28,7 @@ from selftune.evaluate.task import Backing
 from selftune.evaluate.threads import Threads
 from selftune.prove.backing import backing_of, endpoints_of
 from selftune.prove.home import Home
+from selftune.serve.upstream import upstream_endpoint
 from selftune.store.accounts import default_identity
 from selftune.store.store import Store
 from selftune.train.engine import Reward, Sampled
@@ -67,7 +68,7 @@ def check_grader(store: Store, identity: Identity, grader: dict[str, Any]) -> No
         raise InvalidInput(error.message, code=error.code, param=param) from error
     home, endpoints = Home(store.settings, store, identity), endpoints_of(store)
     for model in _judges(grader):
-        if endpoints.find(model) is not None:
+        if endpoints.find(model) or upstream_endpoint(store, identity, model):
             continue
         try:
             home.find(model)

@@ -34,7 +34,7 @@ from selftune.api.evals.wire import (
     run_json,
 )
 from selftune.api.routing import Router
-from selftune.api.sampling import served
+from selftune.api.sampling import endpoint_of, served
 from selftune.api.spec_profile import files_or_placeholders, tolerated
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
 from selftune.evaluate.sources.create import cancel_run, create_run, delete_run
@@ -140,7 +140,7 @@ def _check_model(request: Request, source: DataSource) -> None:
     if source.model is None or not source.is_asking:
         return
     parts = context(request)
-    if parts.relay.find(source.model) is not None:
+    if endpoint_of(parts, identity(request), source.model) is not None:
         return
     try:
         model = served(parts, identity(request), source.model)

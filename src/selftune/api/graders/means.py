@@ -10,7 +10,7 @@ from functools import partial
 from anyio import from_thread
 
 from selftune.api.context import Context
-from selftune.api.sampling import served
+from selftune.api.sampling import endpoint_of, served
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Identity, Usage
 from selftune.evaluate.endpoints import asker
@@ -34,7 +34,7 @@ def served_means(parts: Context, caller: Identity) -> Means:
 def _ask(parts: Context, caller: Identity, asked: Asked) -> Reply:
     if "\0" in asked.model:  # Postgres has no such character
         raise unknown_model(asked.model)
-    endpoint = parts.relay.find(asked.model)
+    endpoint = endpoint_of(parts, caller, asked.model)
     if endpoint is not None:
         return asker(endpoint, _LIMITS)(asked)
     model = served(parts, caller, asked.model)

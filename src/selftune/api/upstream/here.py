@@ -5,11 +5,10 @@ import time
 
 from starlette.concurrency import run_in_threadpool
 
-from selftune.core.errors import NotFound
 from selftune.core.records import Identity
-from selftune.models.chosen import catalog_of
+from selftune.models.listed import is_tuned
 from selftune.models.relay import Relay
-from selftune.store.models import get_model
+from selftune.serve.upstream import is_base, was_tuned_here
 from selftune.store.store import Store
 
 _REMEMBERED_SECONDS = 1.0
@@ -18,12 +17,7 @@ _MOST_REMEMBERED = 10_000
 
 
 class Here:
-    """The models that are here.
-
-    The names of OpenAI's models are aliases of bases here. Where there is an upstream, they are its
-    models, unless the home's own catalogue says what they stand for. The name of a model that was
-    trained elsewhere is never here by an alias alone: a switch decides.
-    """
+    """The models that are here, as `serve/upstream.py` has it, and those of `endpoints.toml`."""
 
     def __init__(self, store: Store, relay: Relay) -> None:
         self._store, self._relay = store, relay
@@ -45,28 +39,10 @@ class Here:
         return await asyncio.shield(self._looking[key])
 
     async def _look(self, key: tuple[str, str], model: str) -> bool:
-        is_here = self._is_named(model) or await self._has_tuned(key[0], model)
+        is_here = self._relay.find(model) is not None or is_base(self._store.settings, model)
+        if not is_here and is_tuned(model):
+            is_here = await run_in_threadpool(was_tuned_here, self._store, key[0], model)
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         self._known[key] = time.monotonic(), is_here
         return is_here
-
-    def _is_named(self, model: str) -> bool:
-        if self._relay.find(model) is not None:
-            return True
-        if model.startswith("ft:"):
-            return False
-        found = catalog_of(self._store.settings)
-        if any(base.id == model for base in found.base):
-            return True
-        name = found.snapshot(model)
-        return any(alias.id == name and alias.is_own for alias in found.alias)
-
-    async def _has_tuned(self, project_id: str, model: str) -> bool:
-        if not model.startswith("ft:"):
-            return False
-        try:
-            await run_in_threadpool(get_model, self._store, project_id, model)
-        except NotFound:
-            return False
-        return True
