@@ -21,7 +21,9 @@ from tests.rescue.proxied import (
 from tests.rescue.stand_in import StandIn
 from tests.wire.model_stub import name_models, playing
 
+from selftune.api.upstream import shadowing
 from selftune.rescue.cutover import shadows
+from selftune.store.store import open_store
 
 
 def test_what_passes_is_recorded_without_secrets(tmp_path: Path) -> None:
@@ -102,22 +104,47 @@ def test_a_shadow_is_asked_after_the_answer_and_compared(tmp_path: Path, stub: R
     assert found.slower_seconds is not None
 
 
-def test_a_replacement_that_hangs_keeps_nobody_waiting(tmp_path: Path, stub: RawServer) -> None:
+def test_shadows_of_a_slow_replacement_wait_and_keep_nobody_waiting(
+    tmp_path: Path, stub: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     over = threading.Event()
 
     def rule(body: dict[str, Any]) -> str:
         over.wait(60)
         return "late"
 
+    monkeypatch.setattr(shadowing, "MOST_WAITING", 4)
     with playing(rule) as model, proxied(tmp_path / "home", stub.url) as proxy:
         name_models(proxy.store.root, model, "ours")
         proxy.switch("shadow=100", replacement="ours")
         for number in range(20):
             assert said(proxy, f"question {number}") == "upstream"
         status = proxy.store.root / "run" / "recorder.json"
-        eventually(lambda: json.loads(status.read_text())["left_out"] == 12)
+        eventually(lambda: json.loads(status.read_text())["left_out"] == 8)
         eventually(lambda: len(model.bodies) == 8)
         over.set()
+        eventually(lambda: json.loads(status.read_text())["compared"] == 12)
+
+
+def test_what_was_answered_is_kept_though_its_shadow_never_ends(
+    tmp_path: Path, stub: RawServer
+) -> None:
+    over = threading.Event()
+
+    def rule(body: dict[str, Any]) -> str:
+        over.wait(60)
+        return "late"
+
+    with playing(rule) as model:
+        with proxied(tmp_path / "home", stub.url, records=True) as proxy:
+            name_models(proxy.store.root, model, "ours")
+            proxy.switch("shadow=100", replacement="ours")
+            assert said(proxy, "question") == "upstream"
+            eventually(lambda: len(model.bodies) == 1)
+        over.set()
+    kept = open_store(proxy.store.settings)
+    assert [each.model for each in stored(kept)] == [MODEL]
+    kept.close()
 
 
 def test_a_recorder_that_cannot_write_stops_nobody(
