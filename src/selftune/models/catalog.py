@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Method, Record
+from selftune.models.listed import base_of
 
 FILE = "catalog.toml"
 _KEPT = 16
@@ -23,10 +24,8 @@ _KEPT = 16
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")]
 """No colon: names of trained models have five parts between colons."""
-Tuned = Annotated[
-    str, Field(pattern=r"^(ft:|[A-Za-z0-9][A-Za-z0-9._-]*\.ft-)[^\x00-\x20\x7f]{1,297}$")
-]
-"""A name that hosted models have: `models/listed.py` says which."""
+Asked = Annotated[str, Field(pattern=r"^[A-Za-z0-9][^\x00-\x20\x7f]{0,299}$")]
+"""A name that programs ask a provider for: a tuned model's or, at Azure, a deployment's."""
 T = TypeVar("T", bound=Record)
 KINDS = ("base", "alias", "replacement")
 Tables = dict[str, dict[str, dict[str, Any]]]
@@ -86,7 +85,7 @@ class Alias(Record):
 class Replacement(Record):
     """What answers for a model that was tuned elsewhere."""
 
-    id: Tuned
+    id: Asked
     """The old name, which programs go on using."""
     model: Annotated[str, Field(min_length=1, max_length=300)]
     """A model that was tuned here, or a base."""
@@ -112,6 +111,11 @@ class Catalog(Record):
         target = self.snapshot(name)
         target = next((alias.base for alias in self.alias if alias.id == target), target)
         return next((base for base in self.base if base.id == target), None)
+
+    def root(self, name: str) -> Base | None:
+        """Return the base of a name as it is, or of a tuned model's: its slash is a dash there."""
+        base = base_of(name)
+        return next((b for b in self.base if base in (b.id, b.id.replace("/", "-"))), None)
 
     def trainable(self, name: str) -> Base:
         """Return the base to train for `name`.
@@ -203,6 +207,11 @@ def merged(path: Path, own: Tables) -> Catalog:
             raise InvalidInput(
                 f"{path}: [[alias]] {alias.id!r}, base: {alias.base!r} is no base of the "
                 "catalogue: add it with `selftune models add`."
+            )
+    for each in found.replacement:
+        if found.find(each.id) is not None:
+            raise InvalidInput(
+                f"{path}: [[replacement]] {each.id!r} is a base or an alias: a name means one thing."
             )
     return found
 

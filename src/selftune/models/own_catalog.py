@@ -66,10 +66,10 @@ def set_alias(root: Path, name: str, base: str) -> None:
 
 
 def set_replacement(root: Path, old: str, model: str) -> None:
-    """Let a model answer under the name of one that was tuned elsewhere, from now on.
+    """Let a model answer under the name that one elsewhere was asked by, from now on.
 
     Raises:
-        InvalidInput: the old name is no name of a tuned model.
+        InvalidInput: the old name means a base here.
 
     """
     if old == model:

@@ -49,14 +49,15 @@ def alias(
 ) -> None:
     """Let a name, such as gpt-4o-mini-2024-07-18, stand for a base.
 
-    The name of a model that was tuned elsewhere (ft:…, or Azure's ….ft-…) may stand for one that was tuned here.
+    A model that was tuned here may answer to the name of one that was tuned elsewhere (ft:…, or
+    Azure's ….ft-…), or of a deployment at Azure.
     """
     from selftune.models.catalog import catalog
     from selftune.models.listed import is_tuned
     from selftune.models.own_catalog import set_alias, set_replacement
 
     root = load_settings().root
-    if is_tuned(name):
+    if is_tuned(name) or is_tuned(base):
         set_replacement(root, name, base)
         out.print(f"{name} is answered by {base}", markup=False, soft_wrap=True)
         return
