@@ -57,13 +57,14 @@ def test_azure_is_asked_where_it_answers_and_with_its_own_header(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "secret")
+    path = b"/chat/completions"
 
     def script(connection: socket.socket, number: int) -> bool:
         connection.sendall(answer(b"ok"))
         return True
 
     async def use(forwarder: Forwarder) -> None:
-        found = await forwarder.send(asked()._replace(query=b"a=b"))
+        found = await forwarder.send(asked()._replace(path=path, query=b"a=b"))
         assert await whole(found) == b"ok"
 
     with serving(script) as server:
@@ -71,10 +72,14 @@ def test_azure_is_asked_where_it_answers_and_with_its_own_header(
         forward(loop, Profile(name="az", kind="azure", base_url=url), use)
         dated = Profile(name="az", kind="azure", base_url=url, api_version="2024-10-21")
         forward(loop, dated, use)
-    first, second = (request.decode().split("\r\n") for request in server.requests)
+        path = b"/responses"
+        forward(loop, dated, use)
+    first, second, third = (request.decode().split("\r\n") for request in server.requests)
     assert first[0] == "POST /openai/v1/chat/completions?a=b HTTP/1.1"
-    path = "/openai/deployments/my%20model/chat/completions?a=b&api-version=2024-10-21"
-    assert second[0] == f"POST {path} HTTP/1.1"
+    query = "?a=b&api-version=2024-10-21"
+    chats = "/openai/deployments/my%20model/chat/completions"
+    assert second[0] == f"POST {chats}{query} HTTP/1.1"
+    assert third[0] == f"POST /openai/responses{query} HTTP/1.1"
     assert "api-key: secret" in first
     assert not [line for line in first if line.startswith("authorization")]
 

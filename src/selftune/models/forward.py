@@ -25,6 +25,8 @@ _OF_THE_CALLER = frozenset(
 """What is said to this server alone: whom the caller is to it, and the way to it."""
 _OF_THIS_SERVER = frozenset((b"set-cookie", b"server", b"date"))
 """What this server says itself, and cookies, which are set for the other server's name."""
+_OF_DEPLOYMENTS = frozenset((b"/chat/completions", b"/completions", b"/embeddings"))
+"""Where Azure's dated API has the model in the path; responses name it in their body there too."""
 
 
 class Outgoing(NamedTuple):
@@ -38,7 +40,7 @@ class Outgoing(NamedTuple):
     body: bytes | AsyncIterator[bytes]
     """An iterator is sent while it yields."""
     model: str | None = None
-    """Named by the body; Azure's dated API has it in the path."""
+    """Named by the body; Azure's dated API may have it in the path."""
 
 
 class Forwarder:
@@ -134,7 +136,7 @@ class Forwarder:
     def _first(self, request: Outgoing) -> bytes:
         path, query = request.path, request.query
         if self.profile.api_version is not None:
-            if request.model is not None:
+            if request.model is not None and path in _OF_DEPLOYMENTS:
                 path = b"/deployments/" + quote(request.model, safe="").encode() + path
             version = urlencode({"api-version": self.profile.api_version}).encode()
             query = query + b"&" + version if query else version
