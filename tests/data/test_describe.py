@@ -84,7 +84,7 @@ def test_learned_parts_are_marked_and_answers_of_weight_0_are_not() -> None:
 
 
 def test_the_embedded_model_does_not_read_a_prompt_that_all_rows_share() -> None:
-    found = describe(rows(), "selftune/minilm")
+    found = describe(rows(), "ft:selftune-minilm:acme::AbC")
     assert parts(found, "unread") == ["Sort the message. " * 30]
     mixed = [*rows(5), *rows(5, system="Another one.")]
     assert parts(describe(mixed, "selftune/minilm"), "unread") == []

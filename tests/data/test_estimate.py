@@ -77,8 +77,9 @@ def test_a_model_without_a_price_is_unknown_and_not_free() -> None:
     assert any("No price is known of gpt-9" in note for note in found.notes)
 
 
-def test_a_local_base_costs_nothing_and_has_a_time() -> None:
-    training = estimate(rows(), options("selftune/minilm")).trainings[0]
+@pytest.mark.parametrize("name", ["selftune/minilm", "ft:selftune-minilm:acme::AbC"])
+def test_a_local_base_costs_nothing_and_has_a_time(name: str) -> None:
+    training = estimate(rows(), options(name)).trainings[0]
     assert (training.dollars, training.is_local, training.epochs) == (0.0, True, None)
     assert training.duration is not None
     assert training.duration.slowest_seconds >= training.duration.fastest_seconds > 0

@@ -15,8 +15,14 @@ def test_a_short_name_and_a_dated_name_have_the_price_of_the_base(name: str) -> 
     assert (price.training, price.rates(name).input, price.rates(name).output) == (3.0, 0.15, 0.60)
 
 
-def test_a_fine_tune_has_the_price_of_fine_tunes() -> None:
-    name = "ft:gpt-4o-mini-2024-07-18:acme:support:Ab12Cd34"
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ft:gpt-4o-mini-2024-07-18:acme:support:Ab12Cd34",
+        "gpt-4o-mini-2024-07-18.ft-72a2792ef7d24ba7b82c7fe4a37e379f-support:ckpt-step-10",
+    ],
+)
+def test_a_fine_tune_has_the_price_of_fine_tunes(name: str) -> None:
     price = prices.find(name)
     assert price is not None
     assert (price.rates(name).input, price.rates(name).output) == (0.30, 1.20)

@@ -178,8 +178,10 @@ def test_what_could_not_be_kept_is_refused_in_words_that_say_why(tmp_path: Path)
         fetched_at=START,
         object={"kind": "job_event", "count": 0, "is_final": False},
     )
+    azure = "gpt-4o-mini-2024-07-18.ft-72a2792e-support"
     archive = made_archive(
         tmp_path / "archive",
+        entry("model", azure, created_at=START),
         entry("eval", "eval_1", created_at=START),
         run,
         *items,
@@ -196,6 +198,9 @@ def test_what_could_not_be_kept_is_refused_in_words_that_say_why(tmp_path: Path)
 
     async def scene(here: Served) -> None:
         client = here.client
+        assert (await client.models.retrieve(azure)).id == azure
+        kept = await error_of(client.models.delete(azure))
+        assert kept.code == "archive_is_read_only"
         gone = await error_of(client.files.retrieve("file-gone"))
         assert gone.status_code == 404
         assert "2026-05-28 the source had it no more (404: No such File)" in gone.message

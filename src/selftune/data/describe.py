@@ -183,8 +183,8 @@ def describe(
 
 
 def _is_embedded(model: str) -> bool:
-    name = model.removeprefix("ft:").split(":")[0]
-    return any(base.id == name and base.engine == "builtin" for base in catalog().base)
+    base = catalog().root(model)
+    return base is not None and base.engine == "builtin"
 
 
 def _parts(found: Survey, tokenizer: str) -> tuple[PartOfRows, ...]:

@@ -242,7 +242,8 @@ def _duration(
     read = int(lengths.parts[:, [SYSTEM, USER, ASSISTANT, TOOL]].sum())
     read -= int(lengths.parts[found.shared_system, SYSTEM].sum())
     epochs = None if options.epochs == "auto" else options.epochs
-    return duration(model.removeprefix("ft:").split(":")[0], _answers(found), read, epochs)
+    base = catalog().root(model)
+    return None if base is None else duration(base.id, _answers(found), read, epochs)
 
 
 def _answers(found: Survey) -> Answers:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from selftune.core.errors import InvalidInput
 from selftune.core.records import Record
 from selftune.models.catalog import catalog
+from selftune.models.listed import base_of, is_tuned
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -60,7 +61,7 @@ class Price(Record):
 
     def rates(self, model: str) -> Rates:
         """Return what requests to `model` cost: this model by any name, or a fine-tune of it."""
-        return (self.tuned if model.startswith("ft:") else self.base) or Rates()
+        return (self.tuned if is_tuned(model) else self.base) or Rates()
 
 
 class Prices(Record):
@@ -69,15 +70,13 @@ class Prices(Record):
     price: tuple[Price, ...]
 
     def find(self, model: str) -> Price | None:
-        """Return the price behind a short name, a dated name or an `ft:…` name, or None."""
-        name = model.split(":")[1] if model.startswith("ft:") else model
+        """Return the price behind a short name, a dated name or a tuned model's, or None."""
+        name = base_of(model)
         for price in self.price:
             if name == price.id or name in price.names:
                 return price
-        # Names of fine-tunes have no slash.
-        own = (base for base in catalog().base if base.source is None)
-        local = next((b for b in own if name in (b.id, b.id.replace("/", "-"))), None)
-        return None if local is None else _local(local.id)
+        local = catalog().root(model)
+        return None if local is None or local.source is not None else _local(local.id)
 
     def trainable(self) -> tuple[Price, ...]:
         """Return the models with a known price of training by the token."""

@@ -16,6 +16,7 @@ from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from selftune.models.listed import base_of
 from selftune.models.messages import content_text, whole_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ENCODING = "o200k_base"
 OLDER_ENCODING = "cl100k_base"
-_OF_THE_OLDER = ("gpt-3.5", "gpt-4-", "davinci-002", "babbage-002", "text-embedding-")
+_OF_THE_OLDER = ("gpt-3.5", "gpt-35", "gpt-4-", "davinci-002", "babbage-002", "text-embedding-")
 _SPECIAL = {199_999: b"<|endoftext|>", 200_018: b"<|endofprompt|>"}
 """Tokens of `ENCODING` that its table has not; no text is encoded as one."""
 _FEW = 32
@@ -80,7 +81,7 @@ def _encode_one(text: str, encoding: str) -> list[int]:
 
 def encoding_of(model: str) -> str:
     """Return the encoding that OpenAI counts a model's tokens in; its newest for unknown names."""
-    name = model.removeprefix("ft:")
+    name = base_of(model)
     is_older = name == "gpt-4" or name.startswith(_OF_THE_OLDER)
     return OLDER_ENCODING if is_older else ENCODING
 

@@ -15,6 +15,7 @@ from selftune.models.bases import is_here
 from selftune.models.catalog import catalog
 from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
+from selftune.models.listed import is_tuned
 from selftune.models.prices import FREE, Prices, Rates, load
 
 if TYPE_CHECKING:
@@ -70,10 +71,12 @@ class Home:
         `OPENAI_BASE_URL` says.
         """
         found = self.endpoints.find(model)
-        if found is not None or model.startswith("ft:"):
+        if found is not None or is_tuned(model):
             return found
-        base = catalog_of(self.settings).find(model)
-        if base is not None and is_here(base, self.settings.root):
+        known = catalog_of(self.settings)
+        name = known.answering(model)
+        base = known.find(name)
+        if is_tuned(name) or (base is not None and is_here(base, self.settings.root)):
             return None
         return Endpoint(model=model)
 

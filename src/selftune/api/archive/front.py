@@ -26,6 +26,7 @@ from selftune.api.archive.paths import (
 from selftune.api.archive.shelf import Shelf, missing, read_only, unreplaced
 from selftune.api.archive.written import written
 from selftune.api.context import run_in_threadpool
+from selftune.models.listed import is_tuned
 
 
 class Front:
@@ -103,8 +104,8 @@ class Front:
         archived = list(shelf.walk("model", shelf.models, lambda _: True))
         names = {each.get("id") for each in archived}
         own = [each for each in own if each["id"] not in names]
-        bases = [each for each in own if not each["id"].startswith("ft:")]
-        return bases + archived + [each for each in own if each["id"].startswith("ft:")]
+        at = next((at for at, each in enumerate(own) if is_tuned(each["id"])), len(own))
+        return own[:at] + archived + own[at:]  # bases stand first
 
     def _found(self, path: str) -> Response | None:
         """Return an object or a content, if the archive has it; raises why it could not be kept."""
@@ -135,6 +136,8 @@ class Front:
         return FileResponse(path, headers=headers, media_type="application/octet-stream")
 
     def _model(self, name: str) -> Response | None:
+        if not is_tuned(name):
+            return None
         found = self._shelf.entry("model", name)
         if found is not None:
             return written(found.object)

@@ -172,6 +172,6 @@ OBJECTS = (
     _object("completion", _CHATS),
 )
 MODELS = "/v1/models"
-MODEL = _path(MODELS, "(ft:.+)")
+MODEL = _path(MODELS, "(.+)")
 CONTENT = _path("/v1/files", _ID, "content")
 PERMISSIONS = re.compile(f"{_CHECKPOINTS}/{_ID}/permissions(?:/{_ID})?")
