@@ -64,7 +64,7 @@ def test_the_arithmetic_of_a_published_report_comes_out_right(tmp_path: Path) ->
 
     arms = [
         ArmRecord(name="base", model="gpt-4o-mini", rates=Rates(input=0.15, output=0.6)),
-        ArmRecord(name="tuned", model="ft:gpt-4o-mini:acme::1", rates=Rates(input=0.1, output=0.4)),
+        ArmRecord(name="tuned", model="a-deployment", rates=Rates(input=0.1, output=0.4)),
     ]
     facts = {"training_dollars": "0.50"}
     folder = write_round(tmp_path, items(40), rows(), arms, facts=facts)

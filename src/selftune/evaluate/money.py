@@ -13,7 +13,9 @@ from selftune.models.costs import (
 )
 
 TRAINING = "training_dollars"
-"""The fact of a round that says what the training of its tuned models cost."""
+"""The fact of a round that says what the training of its arm `TUNED` cost."""
+TUNED = "tuned"
+"""The arm whose model a run trained, by whatever name it is asked."""
 
 
 class Money(Record):
@@ -41,7 +43,7 @@ def money(
         thousand = cost_per_thousand(tokens, arm.rates)
         if requests_per_day is not None:
             year = cost_per_year(tokens, arm.rates, requests_per_day)
-    training = _dollars(facts.get(TRAINING)) if arm.model.startswith("ft:") else None
+    training = _dollars(facts.get(TRAINING)) if arm.name == TUNED else None
     return Money(per_thousand=thousand, per_year=year, training=training, break_even=None)
 
 

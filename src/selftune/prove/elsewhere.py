@@ -8,7 +8,7 @@ from selftune.core.errors import InvalidInput, Unavailable
 from selftune.core.runfile import RunFile
 from selftune.data.sources.json_rows import json_line
 from selftune.evaluate.arms import Arm
-from selftune.evaluate.money import TRAINING
+from selftune.evaluate.money import TRAINING, TUNED
 from selftune.models.costs import training_cost
 from selftune.models.endpoint import Endpoint
 from selftune.models.profiles import Profile, find_profile
@@ -80,7 +80,7 @@ def arms_of(home: Home, spec: RunFile, profile: Profile, made: Made) -> tuple[Ar
             endpoint=(endpoint := Endpoint(model=name, profile=profile)),
             rates=home.rates(model, endpoint),
         )
-        for arm, name, model in zip(("base", "tuned"), names, models, strict=True)
+        for arm, name, model in zip(("base", TUNED), names, models, strict=True)
     )
     return first, second
 
