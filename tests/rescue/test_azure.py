@@ -22,6 +22,7 @@ from selftune.models.own_catalog import set_replacement
 from selftune.models.own_profiles import add_profile
 from selftune.models.permitted import permitted
 from selftune.models.profiles import Profile, find_profile, open_client
+from selftune.prove.home import Home
 from selftune.rescue.archive.download import archive_account
 from selftune.rescue.archive.format import source_of
 from selftune.rescue.archive.reader import Archive
@@ -96,6 +97,22 @@ ANSWERS: dict[str, Reply] = {
     "/openai/files": listed(FILE),
     "/openai/files/file-1/content": (200, {}, TRAINING),
     "/openai/batches": listed(has_more=False),
+    "/openai/deployments/mini-support/chat/completions": (
+        200,
+        {},
+        {
+            "object": "chat.completion",
+            "model": FURTHER,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": "yes"},
+                    "finish_reason": "stop",
+                }
+            ],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+        },
+    ),
 }
 NONE: Reply = (404, {}, {"error": {"code": "404", "message": "Resource not found"}})
 
@@ -166,6 +183,27 @@ def test_its_archive_is_complete_and_trains_replacements(acme: Profile, tmp_path
     store.close()
     set_replacement(tmp_path, FURTHER, "selftune/fake")
     assert catalog(tmp_path).answering(FURTHER) == "selftune/fake"
+
+
+def test_a_model_is_recorded_by_its_deployment_at_the_price_of_its_base(
+    acme: Profile, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"messages": [{"role": "user", "content": "May I?"}]}\n', encoding="utf-8")
+    words = ["rescue", "record", FURTHER, "--profile", acme.name, "--prompts", str(prompts)]
+    words += ["--temperature", "1", "--repeats", "3", "--budget-dollars", "1", "--json"]
+    home = {"SELFTUNE_HOME": str(tmp_path)}
+    unnamed = CliRunner().invoke(app, words, env=home)
+    assert "--deployment" in str(unnamed.exception)
+    missing = CliRunner().invoke(app, [*words, "--deployment", "other"], env=home)
+    assert "Check the name of the deployment" in missing.stderr
+    done = CliRunner().invoke(app, [*words, "--deployment", "mini-support"], env=home)
+    [kept] = json.loads(done.stdout)
+    assert (kept["model"], kept["prompts"], kept["unanswered"]) == (FURTHER, 1, 0)
+    assert kept["dollars"] == pytest.approx(4 * (10 * 0.30 + 2 * 1.20) / 1e6)
+    set_replacement(tmp_path, "mini-support", "ft:gpt-4o-mini:acme::AbC")
+    for name in (FURTHER, "mini-support"):  # never asked at OpenAI
+        assert Home(Settings(home=tmp_path)).place(name) is None
 
 
 def test_an_address_without_any_list_is_said_and_leaves_the_folder_free(

@@ -132,9 +132,14 @@ def raise_if_hopeless(endpoint: Endpoint, status: int, code: str | None, message
     if status == 403:
         raise PermissionDenied(f"{words} The key may not use this model or endpoint.")
     if status == 404 or 300 <= status < 400:
-        raise NotFound(f"{words} Check the name of the model and the address.")
+        raise NotFound(f"{words} Check the name of the {_asked_for(endpoint)} and the address.")
     if code == "insufficient_quota":
         raise Unavailable(f"{words} Add credit to the account, then run the same again.")
+
+
+def _asked_for(endpoint: Endpoint) -> str:
+    is_azure = endpoint.profile is not None and endpoint.profile.kind == "azure"
+    return "deployment, which Azure answers for in place of models," if is_azure else "model"
 
 
 def place(endpoint: Endpoint) -> str:

@@ -156,6 +156,10 @@ def _asking(
     from selftune.rescue.record.run import record as ask
 
     profile, purse = find_profile(settings.root, how.profile), Purse(how.budget_requests)
+    if profile.kind == "azure" and how.deployment is None:
+        raise InvalidInput(
+            "Azure answers for deployments, not for models: name the model's with --deployment."
+        )
     spent = 0.0
 
     def prepare(model: str) -> Callable[[], "Recording"]:

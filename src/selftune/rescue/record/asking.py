@@ -51,8 +51,9 @@ class RecordingHome(Home):
         self._purse, self._model = purse, model
 
     def rates(self, model: str, endpoint: Endpoint | None) -> Rates | None:
-        """Return what a model's tokens cost, whatever it is called at its account."""
-        return super().rates(self._model or model, endpoint)
+        """Return what a model's tokens cost: by its own name, else by that at its account."""
+        known = None if self._model is None else super().rates(self._model, endpoint)
+        return known or super().rates(model, endpoint)
 
     def open(
         self, model: str, endpoint: Endpoint | None, limits: Limits
