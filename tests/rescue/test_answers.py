@@ -222,12 +222,17 @@ def test_a_second_import_is_not_compared_with_the_first(tmp_path: Path) -> None:
 @pytest.fixture
 def replacement(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStub]:
     monkeypatch.setattr("selftune.prove.home.Home.embed", lambda self, texts: [[1.0]] * len(texts))
-    with playing(lambda body: TOPICS[str(body["messages"][-1]["content"])]) as stub:
+    good = json.dumps({"explanation": "fine", "score": 5})
+
+    def rule(body: dict[str, Any]) -> str:
+        return good if body["model"] == "judge" else TOPICS[str(body["messages"][-1]["content"])]
+
+    with playing(rule) as stub:
         yield stub
 
 
 def proven(home: Path, stub: ModelStub, *words: str) -> dict[str, Any]:
-    name_models(home, stub, "new")
+    name_models(home, stub, "new", "judge")
     done = command(home, "prove", MODEL, "--replacement", "new", "--no-base", "--json", *words)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return dict(json.loads(done.stdout))
@@ -272,6 +277,12 @@ def test_an_answer_is_not_compared_with_itself_among_others(
     assert any("10 prompts are left out" in note for note in found["notes"])
     assert found["report"]["arms"][0]["summary"]["accuracy"]["n"] == 30
     assert found["measure"] == "the answer is the one that was recorded first"
+    graders = tmp_path / "graders.toml"
+    graders.write_text('[[graders]]\ntype = "regex"\npattern = "^[a-z]+$"\n', encoding="utf-8")
+    words = ("--margin", "0.2", "--graders", str(graders), "--judge", "judge")
+    judged = proven(tmp_path / "home", replacement, *words)
+    told = {each["arm"]: each["judged"]["n"] for each in judged["alike"]}
+    assert told == {"recorded": 30, "replacement": 40}
 
 
 def test_an_archive_has_answers_of_models_that_are_gone(account: StandIn, tmp_path: Path) -> None:

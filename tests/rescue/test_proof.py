@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from selftune.rescue.proof.plan import Choices
 from selftune.rescue.proof.run import Proof, prove
 from selftune.rescue.record.asking import Purse, RecordingHome
 from selftune.rescue.record.prompts import Prompt
+from selftune.rescue.record.recordings import find_recording
 from selftune.rescue.record.run import Wanted, record
 
 OLD = "ft:gpt-4o-mini-2024-07-18:acme:x:AbC"
@@ -80,11 +82,15 @@ class World(NamedTuple):
         references: bool = True,
         heat: float = 0.7,
         of_eval: int = 0,
+        turns: int = 1,
     ) -> None:
-        """Record the old model on n questions, the first of them items of an eval."""
+        """Record the old model on n questions, the first of them items of an eval.
+
+        So many are one chat, as logs have it: each with all that was said before it.
+        """
         found = [
             Prompt(
-                messages=({"role": "user", "content": f"Question {at}"},),
+                messages=chat(at - at % turns, at),
                 reference=label(at) if references else "",
                 fields={"right": label(at)} if at < of_eval else {},
                 source="made",
@@ -98,6 +104,16 @@ class World(NamedTuple):
         """Prove the model `new` beside the prompted `base`."""
         choices = Choices(**{"replacement": "new", "base": "base"} | chosen)
         return prove(self.settings, OLD, choices, Policy(margin=margin)).proof
+
+
+def chat(first: int, last: int) -> tuple[dict[str, str], ...]:
+    """Return a question after those before it, with their answers."""
+    before = [
+        {"role": role, "content": text}
+        for at in range(first, last)
+        for role, text in (("user", f"Question {at}"), ("assistant", label(at)))
+    ]
+    return (*before, {"role": "user", "content": f"Question {last}"})
 
 
 def label(number: int) -> str:
@@ -174,6 +190,7 @@ def test_too_few_prompts_say_how_many_more_and_that_many_do(world: World) -> Non
     more = few.conclusion.more_prompts
     assert more is not None
     assert f"{more:,} more prompts" in few.conclusion.words
+    assert f"about {more:,} more questions would tell" in few.conclusion.reasons[0]
     assert 50 < more < 1000
     world.recorded(40 + 2 * more, repeats=2)
     assert world.proof(margin=0.05).conclusion.outcome == "switch"
@@ -201,6 +218,8 @@ def test_noise_at_temperature_0_is_seen_between_the_two_rounds(world: World) -> 
     assert world.proof().noise.moves == pytest.approx(1.96 * (2 * 0.16 / 200) ** 0.5, abs=0.02)
     world.recorded(200, repeats=1, heat=0.5)
     assert world.proof().noise.moves is None
+    world.recorded(200, repeats=1, heat=0.0, references=False)
+    assert world.proof().noise.moves is None  # what was said first is right by definition
 
 
 def test_graders_that_nothing_passes_prove_nothing(world: World) -> None:
@@ -300,6 +319,38 @@ def test_the_command_leaves_with_the_status_of_the_gate_and_writes_the_page(
     assert worse.stdout.startswith("**Keep the old model")
 
 
+def test_an_answer_that_graders_compare_with_itself_proves_nothing(world: World) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(40, repeats=1)
+    steady = find_recording(world.settings.root, OLD).steady
+    assert steady is not None
+    shutil.rmtree(steady.path)
+    same = {"type": "string_check", "name": "same", "operation": "eq"}
+    same |= {"input": "{{ sample.output_text }}", "reference": "{{ item.recorded }}"}
+    assert "judged by itself" in world.proof(graders=(same,)).conclusion.words
+
+
+def test_a_chat_that_was_logged_at_each_turn_counts_once(world: World) -> None:
+    world.models.update({OLD: lambda number, _: True, "new": lambda number, _: number >= 10})
+    world.recorded(200)
+    assert world.proof(with_base=False).conclusion.outcome == "keep"
+    world.recorded(200, turns=10)  # all ten that are lost are of one chat
+    found = world.proof(with_base=False)
+    assert found.report.arms[0].summary.accuracy.n == 200  # type: ignore[union-attr]
+    assert found.conclusion.outcome == "more prompts"
+
+
+def test_one_of_several_prompted_models_must_be_surer_than_one_alone(world: World) -> None:
+    def losing(count: int) -> Rule:
+        return lambda number, _: number >= count
+
+    world.models.update({OLD: losing(0), "new": losing(30), "base": losing(4), "luna": losing(60)})
+    world.recorded(200)
+    assert world.proof(margin=0.05).conclusion.outcome == "do not tune"
+    several = world.proof(margin=0.05, also=(("luna", None),))
+    assert several.conclusion.outcome == "keep"
+
+
 def test_graders_come_from_a_file(world: World, tmp_path: Path) -> None:
     world.models.update({OLD: share(0.9), "new": share(0.9)})
     world.recorded(40)
@@ -341,6 +392,17 @@ def test_another_prompt_is_asked_anew_though_the_proof_is_the_same_otherwise(
         world.proof(examples=file)
         shown = [each for each in world.asked[before:] if words in str(each.body["messages"])]
         assert len(shown) == 20
+
+
+def test_prompts_show_no_example_that_answers_what_is_asked(world: World, tmp_path: Path) -> None:
+    world.models.update({OLD: share(0.9), "new": share(0.9)})
+    world.recorded(4)
+    chats = [[*chat(at, at), {"role": "assistant", "content": label(at)}] for at in range(8)]
+    file = write_rows(tmp_path / "examples.jsonl", [{"messages": each} for each in chats])
+    world.proof(examples=file, n_examples=3)
+    base = [each.body["messages"] for each in world.asked if each.body["model"] == "base"]
+    shown = {each["content"] for messages in base for each in messages[:-1]}
+    assert shown == {"Question 4", "Question 5", "Question 6", *LABELS[:3]}
 
 
 def test_answers_are_read_in_the_order_in_which_they_were_asked() -> None:

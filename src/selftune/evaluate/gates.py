@@ -7,6 +7,7 @@ status  meaning
 3       nothing can be said: under 95 % of the answers could be scored, or too few questions
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,12 +18,15 @@ from selftune.evaluate.compare import Comparison, compare
 from selftune.evaluate.findings import Report
 from selftune.evaluate.pairing import need_enough, partner
 from selftune.evaluate.rounds import RoundFolder
+from selftune.evaluate.statistics import Interval, scores_needed
 from selftune.evaluate.summary import Summary
 from selftune.evaluate.units import units
 from selftune.evaluate.verdict import STANDARD, Policy
 
 PASSED, REGRESSED, MISUSED, INCONCLUSIVE = 0, 1, 2, 3
 LEAST_COVERAGE = 0.95
+_ONE_SIDED = 1.645
+"""Standard normal point of 95 %, on one side: half of a 90 % interval is so many standard errors."""
 
 
 class Gate(Record):
@@ -32,6 +36,8 @@ class Gate(Record):
     arm: str
     outcome: Literal["passed", "failed", "cannot tell"]
     words: str
+    more_questions: int | None = None
+    """How many more would probably tell; None where it can be told, or no number would."""
 
 
 def exit_status(gates: Sequence[Gate]) -> int:
@@ -105,8 +111,16 @@ def fail_under(arm: Summary, least: float, *, sure: bool = False) -> Gate:
     return Gate(name=name, arm=arm.name, outcome=outcome_sure, words=words)
 
 
-def no_worse(found: Comparison, margin: float) -> Gate:
-    """Judge whether a loss as large as the margin is ruled out, at 95 % on one side."""
+def no_worse(found: Comparison, policy: Policy) -> Gate:
+    """Judge whether a loss as large as the margin is ruled out, at 95 % on one side.
+
+    Raises:
+        InvalidInput: there is no margin.
+
+    """
+    margin = policy.margin
+    if margin is None:
+        raise InvalidInput("--no-worse-than needs a margin: how large a loss is acceptable.")
     name, points = "no-worse-than", f"{100 * margin:g} points"
     if found.within is None or found.difference is None:
         return Gate(name=name, arm=found.name, outcome="cannot tell", words=found.words)
@@ -122,10 +136,24 @@ def no_worse(found: Comparison, margin: float) -> Gate:
         words += f" (p = {found.p_value:.2g}): it is worse"
         return Gate(name=name, arm=found.name, outcome="failed", words=words)
     words += f": a loss of {points} is not ruled out, and none is shown"
-    more = found.verdict.more_questions
+    more = _more_needed(found, gap, found.within, policy)
     if more is not None:
         words += f"; about {more:,} more questions would tell"
-    return Gate(name=name, arm=found.name, outcome="cannot tell", words=words)
+    return Gate(name=name, arm=found.name, outcome="cannot tell", words=words, more_questions=more)
+
+
+def _more_needed(found: Comparison, gap: Interval, within: Interval, policy: Policy) -> int | None:
+    """Return how many more questions would probably tell, if the truth is as it looks.
+
+    Either to rule the loss out, or, where it looks as large as the margin, to show it.
+    """
+    room = (policy.margin or 0.0) + gap.value
+    if room <= 0:
+        return found.verdict.more_questions
+    deviation = (within.high - within.low) / 2 / _ONE_SIDED * math.sqrt(gap.n)
+    # Alpha on one side only.
+    needed = scores_needed(room, deviation, alpha=2 * policy.alpha, power=policy.power)
+    return max(needed - gap.n, 1)
 
 
 def judge(
@@ -148,8 +176,6 @@ def no_worse_than(
             is no margin.
 
     """
-    if policy.margin is None:
-        raise InvalidInput("--no-worse-than needs a margin: how large a loss is acceptable.")
     now, before = folder.read(), older.read()
     questions, others = read_questions(folder, now), read_questions(older, before)
     shared = len(set(questions.ids) & set(others.ids))
@@ -169,5 +195,5 @@ def no_worse_than(
         pair = (base, units(base, questions)), [(arm, units(arm, questions))]
         found = compare(questions, *pair, policy)[0]
         named = found.model_copy(update={"baseline": f"{name} ({before.id})"})
-        gates.append(no_worse(named, policy.margin))
+        gates.append(no_worse(named, policy))
     return tuple(gates)

@@ -8,19 +8,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selftune.core.records import Record
 from selftune.evaluate.items import Item
 from selftune.evaluate.results import Result
 from selftune.evaluate.scorer import Graded
-from selftune.evaluate.similarity import cosine
 from selftune.evaluate.statistics import Interval, bootstrap_mean
 from selftune.evaluate.units import SEED, Units
 from selftune.rescue.record.recordings import answers_by_item
+from selftune.rescue.record.run import drawn
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 Said = Mapping[str, Mapping[str, Sequence[str]]]
 """Answers by arm, then by item."""
+MOST_NEAR = 1000
+"""Prompts whose answers are made vectors of: a long one takes 0.05 s, and the mean of so many is known
+to about 0.01."""
+_Vectors = Mapping[str, NDArray[np.float64]]
+"""Of length 1, by their texts."""
 _UNIT = (0.0, 1.0)
 _TEXTS_AT_ONCE = 64
 _TWO_SIDED = 1.96
@@ -34,7 +40,8 @@ class Alike(Record):
     same: Interval
     """Share of answers with the same words as the recorded one."""
     near: Interval | None
-    """Mean cosine to the recorded one, by the embedded encoder; None where there is none."""
+    """Mean cosine to the recorded one, by the embedded encoder, of `MOST_NEAR` prompts at most; None
+    where there is none."""
     judged: Interval | None = None
     """Share that a judge finds as good as the recorded one."""
     behind: Interval | None = None
@@ -48,7 +55,7 @@ class Noise(Record):
     answers: int
     """To each prompt."""
     same: float | None
-    """Share of answers that are what it said at temperature 0; None with one answer only."""
+    """Share of answers that are the one which others are compared with; None with one answer only."""
     moves: float | None
     """How far its own share that passes moves from one run to the next, in 95 of 100 cases; None
     with one answer to each prompt."""
@@ -68,7 +75,8 @@ def alike(
     """Return for each arm how alike it is to the recorded answers; the first is the recorded model."""
     recorded = arms[0]
     wanted = {item.id: str(item.item["recorded"]) for item in items}
-    vectors = {} if embed is None else _vectors(_texts(wanted, said), embed)
+    near = {items[at].id: wanted[items[at].id] for at in drawn(len(items), MOST_NEAR)}
+    vectors = {} if embed is None else _vectors(_texts(near, said), embed)
     shares = {
         arm: {
             name: _mean([_plain(text) == _plain(wanted[name]) for text in texts])
@@ -89,7 +97,7 @@ def alike(
             Alike(
                 arm=arm,
                 same=_interval(list(mine.values())),
-                near=_nearness(said[arm], wanted, vectors) if vectors else None,
+                near=_nearness(said[arm], near, vectors) if vectors else None,
                 behind=None if arm == recorded or not both else _difference(gaps),
             )
         )
@@ -120,29 +128,32 @@ def judged_share(scores: Iterable[Graded]) -> Interval | None:
 def _texts(wanted: Mapping[str, str], said: Said) -> list[str]:
     found = dict.fromkeys(wanted.values())
     for answers in said.values():
-        for texts in answers.values():
-            found.update(dict.fromkeys(texts))
+        for name in wanted:
+            found.update(dict.fromkeys(answers.get(name, ())))
     return [text for text in found if text.strip()]
 
 
-def _vectors(texts: Sequence[str], embed: Embed) -> dict[str, Sequence[float]]:
-    found: dict[str, Sequence[float]] = {}
+def _vectors(texts: Sequence[str], embed: Embed) -> _Vectors:
+    found: dict[str, NDArray[np.float64]] = {}
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         batch = texts[start : start + _TEXTS_AT_ONCE]
-        found.update(zip(batch, embed(batch), strict=True))
+        vectors = np.asarray(embed(batch), np.float64)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        found.update(zip(batch, vectors / np.where(lengths > 0, lengths, 1.0), strict=True))
     return found
 
 
 def _nearness(
     answers: Mapping[str, Sequence[str]],
     wanted: Mapping[str, str],
-    vectors: Mapping[str, Sequence[float]],
+    vectors: _Vectors,
 ) -> Interval | None:
     values = []
     for name, texts in answers.items():
         right = vectors.get(wanted.get(name, ""))
-        near = [cosine(vectors[text], right) for text in texts if text in vectors and right]
-        if near:
+        if right is not None and (
+            near := [float(vectors[text] @ right) for text in texts if text in vectors]
+        ):
             values.append(_mean(near))
     return _interval(values) if values else None
 

@@ -1,6 +1,5 @@
 """What follows from a proof: switch, prompt instead, keep, or ask more. Pure functions of records."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -15,14 +14,11 @@ from selftune.evaluate.gates import (
     exit_status,
     no_worse,
 )
-from selftune.evaluate.statistics import scores_needed
 from selftune.evaluate.summary import Summary
 from selftune.evaluate.verdict import Policy
 from selftune.rescue.proof.alike import Alike, Noise
 
 Outcome = Literal["switch", "do not tune", "keep", "more prompts", "cannot tell"]
-_ONE_SIDED = 1.645
-"""Standard normal point of 95 %, on one side: half of a 90 % interval is so many standard errors."""
 LEAST_PASSED = 0.05
 """Where the recorded model itself passes less, the graders do not measure what it is for."""
 
@@ -45,6 +41,7 @@ class Prompted(NamedTuple):
 
     summary: Summary
     against_recorded: Comparison
+    """More sure than of the replacement, where several are prompted: one of them may be lucky."""
     replacement_against_it: Comparison | None
 
 
@@ -67,14 +64,14 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
     margin = policy.margin
     assert margin is not None
     covered = (coverage(found.recorded), coverage(found.replacement))
-    gate = no_worse(found.comparison, margin)
+    gate = no_worse(found.comparison, policy)
     gates = (*covered, gate)
     reasons = [*_of_gate(gate), *_of_noise(found, margin), *_of_alike(found)]
     why_not = _why_not(found, covered)
     if why_not is not None:
         words = f"Nothing can be said: {why_not}"
         return _made("cannot tell", words, reasons, gates, INCONCLUSIVE)
-    prompted = _good_enough(found, margin)
+    prompted = _good_enough(found, policy, margin)
     status = exit_status(gates)
     if prompted is not None:
         words = (
@@ -84,7 +81,7 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
         )
         reasons += [prompted.against_recorded.words, *_versus(prompted)]
         return _made("do not tune", words, reasons, gates, status)
-    reasons += [line for each in found.prompted for line in _why_tuned(each, margin)]
+    reasons += [line for each in found.prompted for line in _why_tuned(each, policy)]
     if status == PASSED:
         words = (
             f"Switch: the replacement is not worse than the recorded model; a loss of "
@@ -94,7 +91,7 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
     if status == REGRESSED:
         words = "Keep the old model, or improve the replacement: it is worse. " + _loss(found)
         return _made("keep", words, reasons, gates, status)
-    more = more_needed(found.comparison, policy)
+    more = gate.more_questions
     words = f"Not enough prompts to say whether the replacement is worse by {_points(margin)}."
     if more is not None:
         words += f" About {more:,} more prompts would probably tell."
@@ -121,25 +118,6 @@ def _why_not(found: Evidence, covered: Sequence[Gate]) -> str | None:
     return None
 
 
-def more_needed(found: Comparison, policy: Policy) -> int | None:
-    """Return how many more questions would probably tell, if the truth is as it looks.
-
-    Either to rule the loss out, or, where it looks as large as the margin, to show it.
-    """
-    if found.within is None or found.difference is None:
-        return None
-    n, room = found.difference.n, (policy.margin or 0.0) + found.difference.value
-    if room <= 0:
-        return found.verdict.more_questions
-    error = (found.within.high - found.within.low) / 2 / _ONE_SIDED
-    deviation = error * math.sqrt(n)
-    if deviation <= 0:
-        return None
-    # Alpha on one side only.
-    needed = scores_needed(room, deviation, alpha=2 * policy.alpha, power=policy.power)
-    return max(needed - n, 1)
-
-
 def _made(
     outcome: Outcome, words: str, reasons: Sequence[str], gates: tuple[Gate, ...], status: int
 ) -> Conclusion:
@@ -148,11 +126,11 @@ def _made(
     )
 
 
-def _good_enough(found: Evidence, margin: float) -> Prompted | None:
+def _good_enough(found: Evidence, policy: Policy, margin: float) -> Prompted | None:
     """Return a prompted model that is no worse, where tuning is not shown to add the margin."""
     for each in found.prompted:
         is_covered = coverage(each.summary).outcome == "passed"
-        if not is_covered or no_worse(each.against_recorded, margin).outcome != "passed":
+        if not is_covered or no_worse(each.against_recorded, policy).outcome != "passed":
             continue
         gain = each.replacement_against_it
         adds = (
@@ -190,7 +168,7 @@ def _of_noise(found: Evidence, margin: float) -> list[str]:
     if noise.moves > margin:
         told.append(
             f"The margin of {_points(margin)} is finer than this noise: one run more or less of the "
-            "old model would move as much. More prompts make both smaller."
+            "old model would move as much. More prompts make it smaller."
         )
     return told
 
@@ -226,9 +204,9 @@ def _versus(one: Prompted) -> list[str]:
     return [] if one.replacement_against_it is None else [one.replacement_against_it.words]
 
 
-def _why_tuned(one: Prompted, margin: float) -> list[str]:
+def _why_tuned(one: Prompted, policy: Policy) -> list[str]:
     """Say why a prompted model does not make tuning needless."""
-    gate = no_worse(one.against_recorded, margin)
+    gate = no_worse(one.against_recorded, policy)
     if gate.outcome == "passed":
         return [f"Prompting alone would hold the margin too ({one.summary.name}); tuning adds to it:"
                 f" {line}" for line in _versus(one)]  # fmt: skip

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selftune.core.errors import InvalidInput, NotFound
+from selftune.evaluate.grading import fields_read
 from selftune.evaluate.interchange.criteria import checked_graders
 from selftune.evaluate.interchange.gaps import Gaps
 from selftune.evaluate.items import Item
 from selftune.rescue.archive.reader import Archive
 
 Graders = tuple[dict[str, Any], ...]
+_RECORDED = ("recorded", "recorded_calls")
+"""Fields of an item that hold what the recorded model said."""
 _LABEL_LETTERS = 32
 """Answers no longer than this, in one line, are labels: they are right or wrong as a whole."""
 _ALIKE = 0.9
@@ -23,8 +26,11 @@ class Measure(NamedTuple):
 
     graders: Graders
     words: str
-    is_recorded: bool = False
-    """Whether answers are compared with what the recorded model said."""
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether answers are compared with what the recorded model said."""
+        return not fields_read(self.graders).isdisjoint(_RECORDED)
 
 
 def usual_measure(items: Sequence[Item], when: str) -> Measure:
@@ -36,7 +42,7 @@ def usual_measure(items: Sequence[Item], when: str) -> Measure:
         return Measure(_same(items, "reference"), "the answer is the row's own answer")
     if _are_labels(items, "recorded"):
         words = f"the answer is the one that was recorded {when}"
-        return Measure(_same(items, "recorded"), words, is_recorded=True)
+        return Measure(_same(items, "recorded"), words)
     near = {
         "type": "semantic",
         "name": "alike",
@@ -44,7 +50,7 @@ def usual_measure(items: Sequence[Item], when: str) -> Measure:
         "threshold": _ALIKE,
     }
     words = f"the answer means what was recorded {when}, by the embedded encoder"
-    return Measure(_with_calls(items, "recorded", near), words, is_recorded=True)
+    return Measure(_with_calls(items, "recorded", near), words)
 
 
 def _same(items: Iterable[Item], field: str) -> Graders:

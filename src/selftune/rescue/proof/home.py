@@ -2,9 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
+
+import numpy as np
 
 from selftune.core.settings import Settings
 from selftune.evaluate.arms import Answerer, place_of
@@ -27,6 +29,15 @@ class ProofHome(Home):
     def __init__(self, settings: Settings, recorded: ArmRecord) -> None:
         super().__init__(settings)
         self._recorded = recorded
+        self._vectors: dict[str, np.ndarray] = {}
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Return vectors of texts; each is made once, for graders and for the table of agreement."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if missing:
+            made = np.asarray(super().embed(missing), np.float32)
+            self._vectors.update(zip(missing, made, strict=True))
+        return [self._vectors[text].tolist() for text in texts]
 
     def open(self, model: str, endpoint: Endpoint | None, limits: Limits) -> Opened:
         """Open what answers for a model."""

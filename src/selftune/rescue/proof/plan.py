@@ -1,32 +1,29 @@
 """Who is compared with the recorded model, on which questions, by which graders."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.runfile import EvaluationSection
-from selftune.data.read import ReadOptions, read_rows
+from selftune.data.read import read_lines
 from selftune.evaluate.arms import Arm, Message
 from selftune.evaluate.evalfile import Limits
-from selftune.evaluate.grading import check_graders, fields_read
+from selftune.evaluate.grading import check_graders
 from selftune.evaluate.items import Item
+from selftune.evaluate.rounds import Round
 from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
-from selftune.models.messages import SYSTEM_ROLES, calls_text
+from selftune.models.messages import SYSTEM_ROLES
 from selftune.prove.home import Home
 from selftune.prove.plan import Plan
 from selftune.rescue.proof.graders import Measure, usual_measure
+from selftune.rescue.proof.questions import fit, items_of
 from selftune.rescue.record.asking import LOGPROBS
-from selftune.rescue.record.recordings import (
-    HEAT,
-    SOURCE,
-    Recording,
-    answers_of,
-    eval_name,
-    recorded_arm,
-)
+from selftune.rescue.record.recordings import HEAT, SOURCE, Recording, eval_name, recorded_arm
 from selftune.rescue.record.requests import message_of
+from selftune.rescue.record.trained import answered_in, asked_at
 from selftune.train.create import root_of
 
 REPLACEMENT = "replacement"
@@ -60,7 +57,8 @@ class Compared(NamedTuple):
     measure: Measure
     notes: tuple[str, ...]
     steady: Arm | None
-    """The recorded model where it was asked at another time, at the temperature of production."""
+    """The recorded model where it was asked at another time, at the temperature of production; None
+    where those answers are what others are compared with."""
     alone: frozenset[str]
     """Items whose recorded answer is the only one: it cannot be compared with itself."""
 
@@ -82,13 +80,13 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
     else:
         is_steady = steady is not None and float(steady.facts[HEAT]) == 0
         measure = usual_measure(items, "at temperature 0" if is_steady else "first")
-    items, unfit = _fit(items, measure, alone)
+    items, unfit = fit(items, measure, alone)
     notes = (*_notes_of_recording(found, left_out), *unfit)
     sampling = {k: v for k, v in usual.arms[0].sampling.items() if k != LOGPROBS}
     replacement = _arm(home, REPLACEMENT, choices.replacement, sampling)
     if replacement.endpoint is None:
         home.find(choices.replacement)
-    prompted, told = _prompted(home, choices, sampling)
+    prompted, told = _prompted(home, choices, sampling, _examples(choices, items))
     facts = {
         "proof": found.model,
         "replacement": choices.replacement,
@@ -111,72 +109,15 @@ def compared(home: Home, found: Recording, choices: Choices) -> Compared:
         tuple(arm.name for arm in prompted),
         measure,
         (*told, *notes),
-        recorded_arm(steady) if steady and steady.facts[HEAT] == usual.facts[HEAT] else None,
+        _asked_before(steady, usual, measure),
         alone,
     )
 
 
-def _fit(
-    items: tuple[Item, ...], measure: Measure, alone: frozenset[str]
-) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """Return the questions that can be judged, and words on the others.
-
-    Raises:
-        InvalidInput: none can.
-
-    """
-    if measure.is_recorded:
-        if not alone or len(alone) == len(items):
-            return items, ()
-        reason = "they were answered once, and an answer cannot be compared with itself"
-        return tuple(item for item in items if item.id not in alone), (_left_out(alone, reason),)
-    read = fields_read(measure.graders)
-    lacking = {item.id: sorted(read - item.item.keys()) for item in items}
-    missing = sorted({name for names in lacking.values() for name in names})
-    if not missing:
-        return items, ()
-    kept = tuple(item for item in items if not lacking[item.id])
-    reason = f"the graders read {', '.join(missing)}, which they do not have"
-    if not kept:
-        raise InvalidInput(
-            f"No recorded prompt can be judged: {reason}. Record prompts that have, or give other "
-            "graders."
-        )
-    return kept, (_left_out([name for name in lacking if lacking[name]], reason),)
-
-
-def _left_out(names: Collection[str], reason: str) -> str:
-    return f"{len(names):,} {'prompt is' if len(names) == 1 else 'prompts are'} left out: {reason}."
-
-
-def items_of(found: Recording) -> tuple[tuple[Item, ...], frozenset[str], int]:
-    """Return the questions with the answer that others are compared with as `recorded`.
-
-    That is the one at temperature 0; without it, the first of production. With them are the ids of
-    those that have no other answer, and how many have none at all.
-
-    Raises:
-        InvalidInput: none has one.
-
-    """
-    usual = answers_of(found.usual)
-    steady = {} if found.steady is None else answers_of(found.steady)
-    kept, left_out = [], 0
-    for item in found.usual.read_items():
-        answers = steady.get(item.id) or usual.get(item.id)
-        if not answers or item.id not in usual:
-            left_out += 1
-            continue
-        shown = {
-            "reference_calls": "",
-            **item.item,
-            "recorded": answers[0].said,
-            "recorded_calls": calls_text(answers[0].message),
-        }
-        kept.append(item.model_copy(update={"item": shown}))
-    if not kept:
-        raise InvalidInput(f"The recording of {found.model!r} has no answer.")
-    return tuple(kept), frozenset(item.id for item in kept if item.id not in steady), left_out
+def _asked_before(steady: Round | None, usual: Round, measure: Measure) -> Arm | None:
+    if steady is None or measure.is_recorded or steady.facts[HEAT] != usual.facts[HEAT]:
+        return None
+    return recorded_arm(steady)
 
 
 def _notes_of_recording(found: Recording, left_out: int) -> Iterator[str]:
@@ -211,10 +152,9 @@ def _arm(
 
 
 def _prompted(
-    home: Home, choices: Choices, sampling: dict[str, Any]
+    home: Home, choices: Choices, sampling: dict[str, Any], examples: tuple[Message, ...]
 ) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
     """Return the arms that are only prompted, and what to say where the base is not among them."""
-    examples = _examples(choices)
     arms, notes = [], []
     base = choices.base or (_base_of(home, choices.replacement) if choices.with_base else None)
     if base is not None and base != choices.replacement:
@@ -243,13 +183,23 @@ def _base_of(home: Home, replacement: str) -> str | None:
     return None if base is None else base.id
 
 
-def _examples(choices: Choices) -> tuple[Message, ...]:
-    """Return chats of the training file, without system messages: what a prompt can show."""
+def _examples(choices: Choices, items: Sequence[Item]) -> tuple[Message, ...]:
+    """Return what a prompt can show: chats of a file, without those that answer what is asked."""
     if choices.examples is None or choices.n_examples == 0:
         return ()
-    rows = read_rows(choices.examples, ReadOptions(limit=choices.n_examples))
-    said = (message for row in rows for message in row.get("messages") or ())
+    asked = {asked_at(item.messages)[-1] for item in items}
+    chats = (_chat(line.row) for line in read_lines(choices.examples))
+    shown = islice(
+        (chat for chat in chats if chat and asked.isdisjoint(answered_in(chat))), choices.n_examples
+    )
+    said = (message for chat in shown for message in chat)
     return tuple(message_of(each) for each in said if each.get("role") not in SYSTEM_ROLES)
+
+
+def _chat(row: dict[str, Any] | None) -> list[Message]:
+    messages = None if row is None else row.get("messages")
+    said = messages if isinstance(messages, list) else []
+    return [each for each in said if isinstance(each, dict)]
 
 
 def _notes_of(arms: Sequence[Arm]) -> Iterator[tuple[Arm, str]]:

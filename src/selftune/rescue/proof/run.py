@@ -7,7 +7,7 @@ from typing import NamedTuple
 from selftune.core.errors import InvalidInput, MissingExtra, SelftuneError
 from selftune.core.records import Record
 from selftune.core.settings import Settings
-from selftune.evaluate.columns import Arm, find_arm, read_arms, read_questions
+from selftune.evaluate.columns import find_arm, read_arms, read_questions
 from selftune.evaluate.compare import Comparison, compare
 from selftune.evaluate.report import Report, read_report
 from selftune.evaluate.results import read_results
@@ -18,6 +18,7 @@ from selftune.evaluate.verdict import Policy
 from selftune.prove.home import Home
 from selftune.prove.round import run_round
 from selftune.rescue.proof.alike import (
+    MOST_NEAR,
     Alike,
     Embed,
     Noise,
@@ -81,10 +82,12 @@ def prove(
     per_day = choices.requests_per_day
     report = read_report(folder, baseline=ARM, policy=policy, requests_per_day=per_day)
     items = tuple(folder.read_items())
-    said = said_by(read_results(folder.results))
+    said = _without_recorded(said_by(read_results(folder.results)), chosen)
     embed, why_not = _embed(home)
-    found = alike(items, _compared(said, chosen), [arm.name for arm in chosen.plan.arms], embed)
+    found = alike(items, said, [arm.name for arm in chosen.plan.arms], embed)
     notes = (*chosen.notes, *why_not)
+    if embed is not None and len(items) > MOST_NEAR:
+        notes += (f"Nearness in meaning is that of {MOST_NEAR:,} prompts, drawn by lot.",)
     if choices.judge is not None:
         graded = judge(home, model, choices.judge, items, said, choices.limits)
         found = tuple(
@@ -109,7 +112,7 @@ def prove(
     return Proven(proof, folder)
 
 
-def _compared(said: Mapping[str, Mapping[str, list[str]]], chosen: Compared) -> Said:
+def _without_recorded(said: Mapping[str, Mapping[str, list[str]]], chosen: Compared) -> Said:
     """Return answers without those of the recorded model that others are compared with."""
     own = {
         item: texts[1:] if item in chosen.alone else texts
@@ -163,14 +166,15 @@ def _evidence(
 ) -> Evidence:
     folder = folders[0]
     summaries = {arm.summary.name: arm.summary for arm in report.arms}
-    against = {one.name: one for one in report.comparisons}
     round_ = folder.read()
     questions = read_questions(folder, round_)
     arms = read_arms(folder, round_, questions, questions.truth)
 
-    def versus(name: str) -> Comparison:
-        base, other = find_arm(arms, name, folder), find_arm(arms, REPLACEMENT, folder)
-        pair: tuple[Arm, Arm] = base, other
+    # Any of the prompted models would do: the risk that one is lucky is shared among them all.
+    strict = policy.model_copy(update={"alpha": policy.alpha / max(len(chosen.prompted), 1)})
+
+    def versus(base: str, other: str, policy: Policy) -> Comparison:
+        pair = [find_arm(arms, name, folder) for name in (base, other)]
         measured = [(arm, units(arm, questions)) for arm in pair]
         return compare(questions, measured[0], measured[1:], policy)[0]
 
@@ -178,9 +182,10 @@ def _evidence(
     return Evidence(
         recorded=summaries[ARM],
         replacement=summaries[REPLACEMENT],
-        comparison=against[REPLACEMENT],
+        comparison=next(one for one in report.comparisons if one.name == REPLACEMENT),
         prompted=tuple(
-            Prompted(summaries[name], against[name], versus(name)) for name in chosen.prompted
+            Prompted(summaries[name], versus(ARM, name, strict), versus(name, REPLACEMENT, policy))
+            for name in chosen.prompted
         ),
         noise=noise_of(_own_runs(folders), round_.samples, own),
         alike=found,

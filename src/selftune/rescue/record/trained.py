@@ -15,9 +15,6 @@ from selftune.rescue.record.requests import request_in
 if TYPE_CHECKING:
     from selftune.rescue.record.prompts import Prompt
 
-_NOBODY = "-"
-"""Who speaks when a chat is at its end."""
-
 
 class Files(NamedTuple):
     """Files of the job that made a model."""
@@ -97,13 +94,7 @@ def _content(archive: Archive, name: Any) -> Path | None:
 def asked_in(path: Path) -> set[str]:
     """Return what the rows of a training file ask: each answer in a chat is trained on."""
     requests = (request_in(row) for row in read_rows(path))
-    return {
-        asked
-        for request in requests
-        if request is not None
-        for role, asked in _turns(request["messages"])
-        if role in ("assistant", _NOBODY)
-    }
+    return set().union(*(answered_in(each["messages"]) for each in requests if each is not None))
 
 
 def without_trained(
@@ -116,7 +107,7 @@ def without_trained(
 
     """
     known: set[str] = set().union(*(asked_in(path) for path in trained))
-    left = tuple(each for each in prompts if _asked(each.messages) not in known)
+    left = tuple(each for each in prompts if asked_at(each.messages)[-1] not in known)
     if prompts and not left:
         raise InvalidInput(
             f"All {len(prompts):,} prompts are rows that {model} was trained on: its answers to them "
@@ -127,17 +118,22 @@ def without_trained(
     return left, len(prompts) - len(left)
 
 
-def _asked(messages: Iterable[Any]) -> str:
-    """Return what is asked at the end of a chat."""
-    *_, (_, asked) = _turns(messages)
-    return asked
+def answered_in(messages: Iterable[Any]) -> set[str]:
+    """Return what is asked where a chat goes on with an answer, and at its end."""
+    turns = list(_turns(messages))
+    return {asked for role, asked in turns if role == "assistant"} | {turns[-1][1]}
 
 
-def _turns(messages: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Yield who speaks at each turn of a chat, at last nobody, and a digest of all before it.
+def asked_at(messages: Iterable[Any]) -> list[str]:
+    """Return what is asked before each turn of a chat, and last at its end: digests of all that was said.
 
     It is without the system message, which may have been changed since, and with pictures and sound.
     """
+    return [asked for _, asked in _turns(messages)]
+
+
+def _turns(messages: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Yield who speaks at each turn, at last nobody, and a digest of all that was said before."""
     said = sha256()
     for each in messages:
         role = str(each.get("role")) if isinstance(each, dict) else ""
@@ -145,7 +141,7 @@ def _turns(messages: Iterable[Any]) -> Iterator[tuple[str, str]]:
             continue
         yield role, said.hexdigest()
         said.update(fingerprint([role, content_text(each).strip(), _others(each)]).encode())
-    yield _NOBODY, said.hexdigest()
+    yield "", said.hexdigest()
 
 
 def _others(message: Any) -> list[Any]:
