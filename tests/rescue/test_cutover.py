@@ -213,6 +213,35 @@ def test_the_official_client_sees_no_difference(account: StandIn, tmp_path: Path
                 client.responses.retrieve("resp_none")
 
 
+@pytest.mark.parametrize(
+    "odd", [b'"stream": 1', b'"store": "true"', b'"user": 5', b'"previous_response_id": []']
+)
+def test_a_field_of_another_type_takes_no_question_from_upstream(
+    proxy: Proxied, stub: RawServer, odd: bytes
+) -> None:
+    body = b'{"model": "gpt-4o-mini", "messages": [], %b}' % odd  # an alias of a base here
+    found = proxy.http.post("/chat/completions", content=body)
+    assert found.headers["x-selftune-answered-by"] == "upstream"
+    assert stub.requests[0].endswith(body)
+
+
+@pytest.mark.parametrize(
+    "odd", [b'"messages": [{"content": "\xff"}]', b'"messages": [], "\xff": 1']
+)
+def test_bytes_that_are_no_text_are_refused_by_who_answers(proxy: Proxied, odd: bytes) -> None:
+    body = b'{"model": "%b", %b}' % (MODEL.encode(), odd)
+    found = {}
+    for target in ("shadow=100", "canary=100", "replacement"):
+        proxy.switch(target, falls_back=False)
+        answered = proxy.http.post("/chat/completions", content=body)
+        found[target] = answered.status_code, answered.headers["x-selftune-answered-by"]
+    assert found == {
+        "shadow=100": (200, "upstream"),
+        "canary=100": (400, "replacement"),
+        "replacement": (400, "replacement"),
+    }
+
+
 # switching
 
 

@@ -1,7 +1,8 @@
 """What a request says that decides who answers it; the rest is not read."""
 
+from typing import Any
+
 import msgspec
-import orjson
 
 QUESTIONS = frozenset(
     ("/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings")
@@ -14,14 +15,13 @@ RECORDED = frozenset(("/v1/chat/completions", "/v1/responses"))
 
 
 class Asked(msgspec.Struct):
-    """The fields that decide; a field of another type makes the request nobody's but ours."""
+    """The fields that decide; of another type than the API's, who answers refuses them."""
 
     model: str
-    stream: bool | None = None
-    store: bool | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    previous_response_id: str | None = None
+    store: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    previous_response_id: Any = None
     conversation: msgspec.Raw = msgspec.Raw()
     instructions: msgspec.Raw = msgspec.Raw()
     messages: msgspec.Raw = msgspec.Raw()
@@ -30,21 +30,23 @@ class Asked(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(Asked)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_unreadable = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def asked_of(body: bytes) -> Asked | None:
     """Return what a body asks for; None where it cannot be read."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except _unreadable:
         return None
 
 
 def conversation_of(asked: Asked) -> bytes:
     """Return what stays the same in a conversation: its user, else how it began."""
     who = asked.user or asked.safety_identifier
-    if who:
-        return b"user\0" + who.encode("utf-8", "surrogatepass")
+    if who and isinstance(who, str):
+        return b"user\0" + who.encode()
     if _is_given(asked.conversation):
         return b"conversation\0" + bytes(asked.conversation)
     told = asked.messages if _is_given(asked.messages) else asked.input
@@ -54,8 +56,11 @@ def conversation_of(asked: Asked) -> bytes:
 
 
 def renamed(body: bytes, model: str, **changed: object) -> bytes:
-    """Return a body that asks for another model."""
-    return orjson.dumps({**orjson.loads(body), "model": model, **changed})
+    """Return a body that asks for another model; what is not changed stays as it is written."""
+    try:
+        return msgspec.json.encode({**_fields.decode(body), "model": model, **changed})
+    except _unreadable:  # who answers refuses it
+        return body
 
 
 def _is_given(raw: msgspec.Raw) -> bool:
@@ -64,7 +69,10 @@ def _is_given(raw: msgspec.Raw) -> bool:
 
 def _begin(told: bytes) -> bytes:
     """Return messages up to the user's first."""
-    found = msgspec.json.decode(told)
+    try:
+        found = msgspec.json.decode(told)
+    except _unreadable:  # who answers refuses it
+        return told
     if not isinstance(found, list):
         return told
     kept = []

@@ -155,8 +155,9 @@ class Cutover:
         if switch is None:
             return None if await self._here.answers(caller, asked.model) else Plan("upstream")
         first = switch.side_of(conversation_of(asked)) if switch.to == "canary" else None
-        if first is not None and asked.previous_response_id is not None:
-            held = await run_in_threadpool(self._has_response, caller, asked.previous_response_id)
+        before = asked.previous_response_id
+        if first is not None and isinstance(before, str):
+            held = await run_in_threadpool(self._has_response, caller, before)
             first = "replacement" if held else "upstream"
         first = first or switch.side_of(b"")
         if first == "replacement":
