@@ -109,6 +109,26 @@ def test_a_body_is_sent_while_it_comes_and_a_refusal_ends_it(loop: Loop) -> None
     assert begin.startswith(b"5\r\nfirst\r\n")
 
 
+def test_a_connection_on_which_half_a_request_was_sent_is_not_used_again(loop: Loop) -> None:
+    def script(connection: socket.socket, number: int) -> bool:
+        connection.sendall(answer(b"no", "400 Bad Request"))
+        return True
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.sleep(0.05)
+        yield b"more"
+
+    async def use(forwarder: Forwarder) -> None:
+        for each in (asked(body()), asked(), asked()):
+            assert await whole(await forwarder.send(each)) == b"no"
+
+    with serving(script) as server:
+        forward(loop, at(server), use)
+    assert server.connections == 2
+    assert server.requests[1] == server.requests[2]
+
+
 def test_who_reads_slowly_slows_the_sender_down(loop: Loop) -> None:
     size, sent, stop = 64 * 1024 * 1024, [0], threading.Event()
 

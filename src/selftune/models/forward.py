@@ -95,7 +95,7 @@ class Forwarder:
     ) -> Answer:
         """Send a body while it comes; on a new connection, for it could not be sent again."""
         line = await self._pool.connect()
-        answer = line.send(head, timeout_seconds)
+        answer = line.send(head, timeout_seconds, is_whole=False)
         is_chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
         try:
             async for piece in body:
@@ -105,6 +105,7 @@ class Forwarder:
             else:
                 if is_chunked:
                     await answer.write(b"0\r\n\r\n")
+                line.end_request()
         except NoAnswer:
             if not answer.head.done():
                 raise

@@ -118,10 +118,11 @@ class Passage(Line):
         self._answer: Answer | None = None
         self._room: asyncio.Event | None = None
 
-    def send(self, request: bytes, timeout_seconds: float) -> Answer:
+    def send(self, request: bytes, timeout_seconds: float, *, is_whole: bool = True) -> Answer:
         """Send a request, or the begin of one. Nobody may be silent for longer than the timeout."""
         assert self._transport is not None
         self._answer = answer = Answer(self, timeout_seconds)
+        self._is_asked = is_whole
         self._parser = httptools.HttpResponseParser(self)
         self._is_complete = self._may_go_on = self._is_paused = False
         self.on_message_begin()
@@ -129,6 +130,10 @@ class Passage(Line):
         self._timer = loop.call_later(timeout_seconds, self._check_time, answer)
         self._transport.write(request)
         return answer
+
+    def end_request(self) -> None:
+        """Take note that the whole request was written: another one may follow it."""
+        self._is_asked = True
 
     async def write(self, more: bytes) -> None:
         """Send more of a request."""
@@ -221,7 +226,7 @@ class Passage(Line):
         named = dict(self._headers)
         coding = named.get(b"transfer-encoding", b"").lower()
         self._ends_with_connection = b"content-length" not in named and b"chunked" not in coding
-        self._answer.begin(Head(status, self._headers))
+        self._answer.begin(Head(status, list(self._headers)))  # what follows the body is no header
 
     def on_body(self, piece: bytes) -> None:
         if self._answer is not None:
@@ -235,7 +240,7 @@ class Passage(Line):
 
     def _finish(self, *, is_reusable: bool) -> None:
         answer = self._leave()
-        if is_reusable and self._room is None and self.is_usable:
+        if is_reusable and self._is_asked and self._room is None and self.is_usable:
             self._keep(self)
         else:
             self.abort()
