@@ -1,5 +1,6 @@
 """Proofs of models whose truth is known: each verdict comes out as it must."""
 
+import errno
 import json
 import random
 import shutil
@@ -349,6 +350,28 @@ def test_one_of_several_prompted_models_must_be_surer_than_one_alone(world: Worl
     assert world.proof(margin=0.05).conclusion.outcome == "do not tune"
     several = world.proof(margin=0.05, also=(("luna", None),))
     assert several.conclusion.outcome == "keep"
+
+
+def test_a_full_disk_is_told_and_no_name_reaches_the_terminal_raw(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "\x1b[31m[b]*<script>"
+    world.models.update({OLD: share(0.9), "new": share(0.9), name: share(0.2)})
+    world.recorded(20)
+    words = ["rescue", "prove", OLD, "--replacement", "new", "--no-base", "--also", name]
+    home = {"SELFTUNE_HOME": str(tmp_path)}
+    for more in ([], ["--markdown"]):
+        shown = CliRunner().invoke(app, [*words, *more], env=home)
+        assert "\x1b" not in shown.output
+        assert "<script>" not in shown.output or not more
+
+    def write(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("selftune.rescue.proof.page.write_whole", write)
+    stopped = CliRunner().invoke(app, words, env=home)
+    assert stopped.exit_code == 3
+    assert "No space left on device" in stopped.stderr
 
 
 def test_graders_come_from_a_file(world: World, tmp_path: Path) -> None:

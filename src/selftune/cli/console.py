@@ -10,13 +10,27 @@ from rich.markup import escape
 from selftune.core.errors import InvalidInput, NotFound, SelftuneError
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from selftune.core.records import Identity
     from selftune.store.store import Store
 
 FAILED, MISUSED, STOPPED = 1, 2, 130
 _PIPED_WIDTH = 200
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-err = Console(stderr=True, highlight=False, emoji=False)
+_KEPT = frozenset(map(ord, "\t\n"))
+_OBEYED = dict.fromkeys({*range(32), *range(127, 160)} - _KEPT, "\N{REPLACEMENT CHARACTER}")
+"""Control characters, and what is shown in their place: names may hold any."""
+
+
+class _Console(Console):
+    """A console that sends a terminal no text which it would obey."""
+
+    def render_str(self, text: str, **how: Any) -> "Text":
+        return super().render_str(text.translate(_OBEYED), **how)
+
+
+out = _Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+err = _Console(stderr=True, highlight=False, emoji=False)
 
 
 def open_home() -> "tuple[Store, Identity]":

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from selftune.evaluate.figures import figures
 from selftune.evaluate.findings import Report
 
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"})
+_MARKS = str.maketrans(
+    {mark: f"\\{mark}" for mark in "\\`*_[]<>#|~"} | {chr(code): None for code in range(32)}
+)
+"""What Markdown reads as its own, and what terminals obey."""
 
 
 def to_markdown(report: Report) -> str:

@@ -57,6 +57,10 @@ def stopping(misuse: tuple[type[SelftuneError], ...] = (InvalidInput,)) -> Itera
     except SelftuneError as error:
         err.print(f"[yellow]stopped:[/] {escape(error.message)}", soft_wrap=True)
         raise typer.Exit(STOPPED_EARLY) from None
+    except OSError as error:  # the disk may be full
+        words = f"{error.strerror or error}. Mend it: the same command goes on from here"
+        err.print(f"[yellow]stopped:[/] {escape(words)}", soft_wrap=True)
+        raise typer.Exit(STOPPED_EARLY) from None
     except KeyboardInterrupt:
         err.print("[yellow]stopped:[/] the same command goes on from here", soft_wrap=True)
         raise typer.Exit(STOPPED) from None

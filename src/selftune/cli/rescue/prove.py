@@ -103,7 +103,7 @@ def prove(
     policy = STANDARD.model_copy(update={"margin": judging.margin})
     with stopping((InvalidInput, NotFound, MissingExtra)), shown_progress() as watch:
         found = compare(settings, model, choices, policy, watch)
-    written = write_proof(found.proof, found.folder)
+        written = write_proof(found.proof, found.folder)
     if json:
         typer.echo(found.proof.model_dump_json(indent=1))
     elif markdown:
