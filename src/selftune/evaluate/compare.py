@@ -256,7 +256,7 @@ def _said_of_score(score: Evidence | None, is_error: bool) -> tuple[str, ...]:
 
 def _said_of_categories(categories: Sequence[CategoryDifference], policy: Policy) -> Iterator[str]:
     for one in categories:
-        if one.adjusted < policy.alpha:
+        if len(categories) > 1 and one.adjusted < policy.alpha:
             yield (
                 f"{'Better' if one.difference.value > 0 else 'Worse'} in {one.name!r}: "
                 f"{100 * one.difference.value:+.1f} points on {one.difference.n:,} questions "
