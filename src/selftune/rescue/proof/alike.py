@@ -16,7 +16,6 @@ from selftune.evaluate.results import Result
 from selftune.evaluate.scorer import Graded
 from selftune.evaluate.statistics import Interval, bootstrap_mean
 from selftune.evaluate.units import SEED, Units
-from selftune.rescue.record.recordings import answers_by_item
 from selftune.rescue.record.run import drawn
 
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
@@ -63,10 +62,15 @@ class Noise(Record):
 
 def said_by(results: Iterable[Result]) -> dict[str, dict[str, list[str]]]:
     """Return what each arm answered to each item, in the order in which it was asked."""
-    return {
-        arm: {item: [each.said for each in found] for item, found in answers.items()}
-        for arm, answers in answers_by_item(results).items()
-    }
+    asked = sorted(
+        (each.index, each.sample, each.arm, each.item, each.said)
+        for each in results
+        if each.state != "unanswered"
+    )
+    found: dict[str, dict[str, list[str]]] = {}
+    for _, _, arm, item, text in asked:
+        found.setdefault(arm, {}).setdefault(item, []).append(text)
+    return found
 
 
 def alike(

@@ -1,6 +1,6 @@
 """Where a model's recording is: two rounds of one eval in the home folder, found by the model's name."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -124,14 +124,12 @@ def finished_round(home: Path, plan: Plan, asked: Collection[str]) -> RoundFolde
 
 
 def answers_of(folder: RoundFolder) -> dict[str, list[Result]]:
-    """Return the answers of a round by the id of their item; without those that never came."""
-    return answers_by_item(read_results(folder.results)).get(folder.read().arms[0].name, {})
+    """Return the answers of a round by the id of their item, in the order in which they were asked.
 
-
-def answers_by_item(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
-    """Return what each arm answered to each item, in the order in which it was asked."""
-    found: dict[str, dict[str, list[Result]]] = {}
-    for result in sorted(results, key=lambda each: (each.index, each.sample)):
-        if result.state != "unanswered":
-            found.setdefault(result.arm, {}).setdefault(result.item, []).append(result)
+    Those that never came are not among them.
+    """
+    answers = [each for each in read_results(folder.results) if each.state != "unanswered"]
+    found: dict[str, list[Result]] = {}
+    for result in sorted(answers, key=lambda each: (each.index, each.sample)):
+        found.setdefault(result.item, []).append(result)
     return found
