@@ -23,8 +23,12 @@ _OF_THE_CALLER = frozenset(
     b"x-real-ip".split()
 )
 """What is said to this server alone: whom the caller is to it, and the way to it."""
-_OF_THIS_SERVER = frozenset((b"set-cookie", b"server", b"date"))
-"""What this server says itself, and cookies, which are set for the other server's name."""
+_NOT_PASSED_ON = _OF_ONE_HOP | _OF_THE_CALLER
+_OF_THE_OTHER = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security"))
+"""What holds for the other server's name: here it would send callers to where nobody listens."""
+_OF_THIS_SERVER = frozenset((b"server", b"date"))
+"""What this server says itself."""
+_NOT_PASSED_BACK = _OF_ONE_HOP | _OF_THE_OTHER | _OF_THIS_SERVER
 _OF_DEPLOYMENTS = frozenset((b"/chat/completions", b"/completions", b"/embeddings"))
 """Where Azure's dated API has the model in the path; responses name it in their body there too."""
 
@@ -120,9 +124,9 @@ class Forwarder:
     def _head(self, request: Outgoing) -> bytes:
         named = dict(request.headers)
         lines = [self._first(request), self._fixed]
-        also = _named_by(named.get(b"connection", b""))
+        not_passed = _NOT_PASSED_ON | _named_by_connection(request.headers)
         for name, value in request.headers:
-            if name not in _OF_ONE_HOP and name not in _OF_THE_CALLER and name not in also:
+            if name not in not_passed:
                 lines.append(b"%b: %b\r\n" % (name, value))
         if isinstance(request.body, bytes):
             if request.body or request.method not in ("GET", "DELETE"):
@@ -147,12 +151,8 @@ class Forwarder:
 
 def passed_back(headers: Headers) -> Headers:
     """Return the headers of an answer that its reader is to see."""
-    also = _named_by(dict(headers).get(b"connection", b""))
-    return [
-        (name, value)
-        for name, value in headers
-        if name not in _OF_ONE_HOP and name not in _OF_THIS_SERVER and name not in also
-    ]
+    not_passed = _NOT_PASSED_BACK | _named_by_connection(headers)
+    return [pair for pair in headers if pair[0] not in not_passed]
 
 
 async def _begun(answer: Answer) -> Answer:
@@ -165,11 +165,10 @@ async def _begun(answer: Answer) -> Answer:
     return answer
 
 
-def _named_by(connection: bytes) -> frozenset[bytes]:
-    """Return the headers that a `Connection` header calls its own."""
-    if not connection or connection.lower() in (b"keep-alive", b"close"):
-        return frozenset()
-    return frozenset(name.strip() for name in connection.lower().split(b","))
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    """Return the headers that those named `Connection` call their own."""
+    told = [value.lower() for name, value in headers if name == b"connection"]
+    return frozenset(each.strip() for value in told for each in value.split(b","))
 
 
 def _fixed(route: Route, profile: Profile, key: str) -> bytes:

@@ -9,8 +9,9 @@ from starlette.types import Message, Receive, Scope
 from selftune.core.errors import InvalidInput, NotFound
 from selftune.models.forward import Outgoing
 
-_UPWARDS = re.compile(r"/\.\.?(?:/|$)")
-"""What would leave the account's own address."""
+_UPWARDS = re.compile(r"[/\\]\.\.?(?:[/\\;]|$)")
+"""What would leave the account's own address; some servers read a backslash as a slash, and cut what
+follows a semicolon."""
 _UNWRITABLE = re.compile(rb"[^!-~]")
 """What would end a request's first line, or make it another."""
 

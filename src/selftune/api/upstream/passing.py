@@ -98,7 +98,7 @@ class Passing:
 
 async def _hand_back(scope: Scope, send: Send, answer: Answer, hearing: Hearing | None) -> None:
     head = answer.head.result()
-    headers = passed_back(head.headers)
+    headers = [pair for pair in passed_back(head.headers) if pair[0] != ANSWERED_BY]
     if all(name != b"x-request-id" for name, _ in headers):
         headers.append((b"x-request-id", scope["selftune.request_id"].encode()))
     headers.append((ANSWERED_BY, b"upstream"))
