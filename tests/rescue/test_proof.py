@@ -341,6 +341,24 @@ def test_a_chat_that_was_logged_at_each_turn_counts_once(world: World) -> None:
     assert found.conclusion.outcome == "more prompts"
 
 
+def test_prompts_that_are_nearly_the_same_are_told_of_where_they_decide(world: World) -> None:
+    """Of ten copies of each question, all fare alike."""
+    words = random.Random(0).sample([f"{a}{b}" for a in "bdfgklmnprst" for b in "aeiou"], 60)
+
+    def copied(at: int) -> tuple[dict[str, str], ...]:
+        kind = " ".join(random.Random(at // 10).sample(words, 20))
+        return ({"role": "user", "content": f"{kind} {words[at % 10]} {at}"},)
+
+    prompts = [Prompt(messages=copied(at), reference=label(at), source="made") for at in range(200)]
+    world.models.update({OLD: lambda number, _: True, "new": lambda number, _: number >= 10})
+    wanted = Wanted(endpoint=AT, temperature=0.7, repeats=1, logprobs=False)
+    record(RecordingHome(world.settings, Purse()), OLD, prompts, wanted, Limits(concurrency=64))
+    found = world.proof(margin=0.1, with_base=False)
+    assert found.conclusion.outcome == "switch"
+    assert found.conclusion.reasons[1].startswith("But 180 prompts share four words of five")
+    assert "a loss of 10 points is not ruled out" in found.conclusion.reasons[1]
+
+
 def test_one_of_several_prompted_models_must_be_surer_than_one_alone(world: World) -> None:
     def losing(count: int) -> Rule:
         return lambda number, _: number >= count

@@ -55,6 +55,10 @@ class Evidence(NamedTuple):
     prompted: Sequence[Prompted]
     noise: Noise
     alike: Sequence[Alike]
+    copies: int = 0
+    """Prompts that are near copies of others."""
+    once: Comparison | None = None
+    """The same, were those that are copies of each other one prompt; None where there are none."""
     is_circular: bool = False
     """Whether the recorded model's answers were judged by themselves."""
 
@@ -66,7 +70,12 @@ def conclude(found: Evidence, policy: Policy) -> Conclusion:
     covered = (coverage(found.recorded), coverage(found.replacement))
     gate = no_worse(found.comparison, policy)
     gates = (*covered, gate)
-    reasons = [*_of_gate(gate), *_of_noise(found, margin), *_of_alike(found)]
+    reasons = [
+        *_of_gate(gate),
+        *_of_copies(found, gate, policy),
+        *_of_noise(found, margin),
+        *_of_alike(found),
+    ]
     why_not = _why_not(found, covered)
     if why_not is not None:
         words = f"Nothing can be said: {why_not}"
@@ -146,6 +155,17 @@ def _good_enough(found: Evidence, policy: Policy, margin: float) -> Prompted | N
 
 def _of_gate(gate: Gate) -> list[str]:
     return [f"The replacement: {gate.words}."]
+
+
+def _of_copies(found: Evidence, gate: Gate, policy: Policy) -> list[str]:
+    """Say where prompts that are nearly the same would change the answer."""
+    once = None if found.once is None else no_worse(found.once, policy)
+    if once is None or once.outcome == gate.outcome:
+        return []
+    return [
+        f"But {found.copies:,} prompts share four words of five with another. If such prompts fare "
+        f"alike, they count as one: {once.words}."
+    ]
 
 
 def _of_noise(found: Evidence, margin: float) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from selftune.core.errors import InvalidInput, MissingExtra, SelftuneError
 from selftune.core.records import Record
 from selftune.core.settings import Settings
-from selftune.evaluate.columns import find_arm, read_arms, read_questions
+from selftune.evaluate.columns import Questions, find_arm, read_arms, read_questions
 from selftune.evaluate.compare import Comparison, compare
 from selftune.evaluate.report import Report, read_report
 from selftune.evaluate.results import read_results
@@ -29,6 +29,7 @@ from selftune.rescue.proof.alike import (
     said_by,
 )
 from selftune.rescue.proof.conclude import Conclusion, Evidence, Prompted, conclude
+from selftune.rescue.proof.copies import without_copies
 from selftune.rescue.proof.home import ProofHome
 from selftune.rescue.proof.judged import judge
 from selftune.rescue.proof.plan import REPLACEMENT, Choices, Compared, compared
@@ -81,7 +82,7 @@ def prove(
     folder = run_round(home, chosen.plan, tell)
     per_day = choices.requests_per_day
     report = read_report(folder, baseline=ARM, policy=policy, requests_per_day=per_day)
-    items = tuple(folder.read_items())
+    items = tuple(chosen.plan.items)
     said = _without_recorded(said_by(read_results(folder.results)), chosen)
     embed, why_not = _embed(home)
     found = alike(items, said, [arm.name for arm in chosen.plan.arms], embed)
@@ -173,15 +174,20 @@ def _evidence(
     # Any of the prompted models would do: the risk that one is lucky is shared among them all.
     strict = policy.model_copy(update={"alpha": policy.alpha / max(len(chosen.prompted), 1)})
 
-    def versus(base: str, other: str, policy: Policy) -> Comparison:
+    def versus(
+        base: str, other: str, policy: Policy, questions: Questions = questions
+    ) -> Comparison:
         pair = [find_arm(arms, name, folder) for name in (base, other)]
         measured = [(arm, units(arm, questions)) for arm in pair]
         return compare(questions, measured[0], measured[1:], policy)[0]
 
+    grouped, copies = without_copies(tuple(chosen.plan.items), questions)
     own = next((each.same.value for each in found if each.arm == ARM), None)
     return Evidence(
         recorded=summaries[ARM],
         replacement=summaries[REPLACEMENT],
+        copies=copies,
+        once=versus(ARM, REPLACEMENT, policy, grouped) if copies else None,
         comparison=next(one for one in report.comparisons if one.name == REPLACEMENT),
         prompted=tuple(
             Prompted(summaries[name], versus(ARM, name, strict), versus(name, REPLACEMENT, policy))
