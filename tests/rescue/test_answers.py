@@ -219,6 +219,18 @@ def test_a_second_import_is_not_compared_with_the_first(tmp_path: Path) -> None:
         assert (steady is None) == (len(temperatures) == 1)
 
 
+@pytest.mark.parametrize(
+    ("many", "single", "prompts", "repeats"), [(9, 1, 9, 2), (3, 9, 12, 1), (4, 0, 4, 2)]
+)
+def test_prompts_with_few_answers_go_where_the_others_then_tell_more(
+    tmp_path: Path, many: int, single: int, prompts: int, repeats: int
+) -> None:
+    rows = [*logs(many, 0.0, 0.7, 0.7), *logs(many + single, 0.7)[many:]]
+    file = write_rows(tmp_path / "log.jsonl", rows)
+    one = recorded(tmp_path / "home", "--answers", str(file))
+    assert (one["prompts"], one["repeats"]) == (prompts, repeats)
+
+
 @pytest.fixture
 def replacement(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStub]:
     monkeypatch.setattr("selftune.prove.home.Home.embed", lambda self, texts: [[1.0]] * len(texts))

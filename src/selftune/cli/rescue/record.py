@@ -151,7 +151,7 @@ def _asking(
     """Return what asks models, all within one budget."""
     from selftune.models.endpoint import Endpoint
     from selftune.models.profiles import find_profile
-    from selftune.rescue.record.asking import Purse, RecordingHome
+    from selftune.rescue.record.asking import HEAT, Purse, RecordingHome
     from selftune.rescue.record.run import Wanted
     from selftune.rescue.record.run import record as ask
 
@@ -179,6 +179,8 @@ def _asking(
             home = RecordingHome(settings, purse, model)
             found, cost = ask(home, model, prompts, wanted, pace.limits(spent), watch)
             spent += cost or 0.0
+            if HEAT in purse.refused.get(names[-1], ()):
+                note(f"{model} takes no temperature: all its answers are at its own")
             return found
 
         return keep
@@ -228,8 +230,11 @@ def _importing(
 
         def keep() -> "Recording":
             done = keep_answers(settings, model, kept, " and ".join(places), wanted)
+            if done.short:
+                many = "prompt is" if done.short == 1 else "prompts are"
+                note(f"{model}: {done.short:,} {many} left out: others have more answers to each")
             if done.unused:
-                note(f"{model}: {done.unused:,} answers are not used: other prompts have fewer")
+                note(f"{model}: {done.unused:,} answers are not used: not all prompts have as many")
             return done.recording
 
         return keep

@@ -54,7 +54,9 @@ class Imported(NamedTuple):
 
     recording: Recording
     unused: int
-    """Answers that it has no place for: not every prompt has as many."""
+    """Answers that it has no place for: other prompts have fewer."""
+    short: int
+    """Prompts that are left out, so that the others count with more answers."""
 
 
 class _Told(NamedTuple):
@@ -71,8 +73,9 @@ def keep_answers(
     said = _said(exchanges)
     several = [answers for _, answers in said if len(answers) > 1]
     is_steady = all(any(is_zero for is_zero, _ in answers) for answers in several)
-    chosen = [_told(*said[at], is_steady=is_steady) for at in drawn(len(said), wanted.limit)]
-    samples = min(wanted.repeats, *(len(each.rest) for each in chosen))
+    there = [_told(*said[at], is_steady=is_steady) for at in drawn(len(said), wanted.limit)]
+    samples = _most_telling([len(each.rest) for each in there], wanted.repeats)
+    chosen = [each for each in there if len(each.rest) >= samples]
     usual = [each.rest[:samples] for each in chosen]
     first = [each.first for each in chosen]
     told = [[answer.model_dump(mode="json") for answer in each] for each in (*first, *usual)]
@@ -83,7 +86,18 @@ def keep_answers(
         steady = rounds.kept(STEADY, 0.0 if is_steady else wanted.temperature, first)
     recording = Recording(model, steady, rounds.kept(USUAL, wanted.temperature, usual))
     used = sum(len(answers) for answers in (*first, *usual))
-    return Imported(recording, sum(len(each.answers) for each in exchanges) - used)
+    unused = sum(len(each.answers) for each in exchanges) - used
+    return Imported(recording, unused, len(there) - len(chosen))
+
+
+def _most_telling(counts: Sequence[int], most: int) -> int:
+    """Return how many answers to each prompt say most; prompts that have fewer are left out.
+
+    A share of n prompts with k answers each has a variance of (b + w / k) / n, where prompts vary by b
+    and the answers to one of them by w; b = w is taken.
+    """
+    repeats = range(1, min(most, max(counts)) + 1)
+    return max(repeats, key=lambda k: sum(count >= k for count in counts) * k / (k + 1))
 
 
 def _said(exchanges: Sequence[Exchange]) -> list[tuple[Prompt, list[tuple[bool, Answer]]]]:
