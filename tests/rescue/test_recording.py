@@ -1,9 +1,11 @@
 """What is kept of what passed: no secrets, no personal data, nothing odd, nothing half written."""
 
 import json
+import resource
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from selftune.data.findings.redact import redact
 from selftune.models.noted import Heard, Note
@@ -57,7 +59,7 @@ def test_calls_users_and_metadata_are_redacted_too(store: Store) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "send", "arguments": given}}
     request = {
         "user": "john.doe@corp-mail.net",
-        "metadata": {"who": "mia@corp-mail.net"},
+        "metadata": {"who": "mia@corp-mail.net", "max@corp-mail.net": "asks"},
         "tools": [{"type": "function", "function": {"name": "send", "description": KEY}}],
     }
     answer = heard({"content": None, "tool_calls": [call]}, logprobs={"content": []})
@@ -87,6 +89,19 @@ def test_one_exchange_that_cannot_be_kept_costs_no_other(store: Store) -> None:
     assert (recorder.status.recorded, recorder.status.unreadable) == (1, 5)
 
 
+@pytest.mark.parametrize("odd", [{"temperature": "x"}, {"user": {}}])
+def test_what_no_column_takes_costs_no_other_exchange(
+    store: Store, odd: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(store)
+    fine = heard({"content": "fine"})
+    recorder.take([note(store, {}, fine), note(store, odd, heard({"content": KEY}))] * 2)
+    assert [each.output_text for each in stored(store)] == ["fine", "fine"]
+    assert (recorder.status.recorded, recorder.status.unreadable) == (2, 2)
+    assert "A note was lost" in caplog.text
+    assert KEY not in caplog.text
+
+
 @pytest.mark.parametrize("text", ["{'a': 1}", '{"b": 2, "a": 1}'])
 def test_calls_are_the_same_however_their_json_is_written(store: Store, text: str) -> None:
     def call(arguments: str) -> dict[str, Any]:
@@ -111,11 +126,34 @@ def test_a_line_that_a_crash_cut_costs_no_other(store: Store) -> None:
     assert len(list(read_pairs(store.folder(FOLDER)))) == 2
 
 
+def test_a_line_for_which_there_is_no_room_leaves_nothing_of_itself(store: Store) -> None:
+    recorder = Recorder(store)
+    pair = note(store, {}, heard({"content": "a"}), shadow=heard({"content": "b"}, "replacement"))
+    recorder.take([pair])
+    path = store.folder(FOLDER) / FILE
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, hard))
+    try:
+        recorder.take([pair])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert recorder.status.dropped == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OperationalError("INSERT", {"messages": KEY}, Exception("No space left on device")),
+    ],
+)
 def test_a_full_disk_stops_recording_for_a_while(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     recorder = Recorder(store)
     with monkeypatch.context() as patched:
@@ -124,4 +162,5 @@ def test_a_full_disk_stops_recording_for_a_while(
     recorder.take([note(store, {}, heard({"content": "b"}))])
     assert recorder.status.dropped == 2
     assert "No space" in recorder.status.problem
+    assert KEY not in recorder.status.problem
     assert stored(store) == []

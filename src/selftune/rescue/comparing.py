@@ -21,6 +21,8 @@ from selftune.models.noted import Heard, Note
 from selftune.rescue.told import Said, said_in
 
 FILE = "shadow.jsonl"
+_MOST_ALIKE = 100_000
+"""Characters of an answer that are looked at for how alike two are: the time grows by their square."""
 
 
 class Took(Record):
@@ -161,11 +163,11 @@ def _is_same(first: Said, second: Said) -> bool:
 
 
 def _alike(first: Said, second: Said) -> float:
-    return round(Indel.normalized_similarity(_whole(first), _whole(second)), 4)
+    return round(Indel.normalized_similarity(_begin(first), _begin(second)), 4)
 
 
-def _whole(said: Said) -> str:
-    return f"{_text(said)}\n{calls_text(said.message)}".strip()
+def _begin(said: Said) -> str:
+    return f"{_text(said)}\n{calls_text(said.message)}".strip()[:_MOST_ALIKE]
 
 
 def _text(said: Said) -> str:

@@ -13,10 +13,12 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from selftune.core.errors import SelftuneError
 from selftune.core.settings import load_settings
@@ -37,6 +39,8 @@ _GATHER_SECONDS = 0.02
 _WAIT_SECONDS = 0.2
 _PAUSE_SECONDS = 30.0
 """After a write that failed; what comes meanwhile is dropped."""
+_NOT_WRITTEN = (OSError, SelftuneError, OperationalError)
+"""The disk is full, or the database is away: no other note can be written either."""
 _log = logging.getLogger("selftune.recorder")
 
 
@@ -76,14 +80,11 @@ class Recorder:
             self._compare(notes)
             self._record([note for note in notes if note.is_recorded])
             self.status.problem = ""
-        except (OSError, SelftuneError) as error:
-            reason = getattr(error, "message", None) or str(error)
+        except _NOT_WRITTEN as error:
+            reason = _words_of(error)
             _log.error("Recording stops for %g seconds: %s", _PAUSE_SECONDS, reason)
             self.status.problem, self.status.dropped = reason, self.status.dropped + len(notes)
             self._silent_until = time.monotonic() + _PAUSE_SECONDS
-        except Exception:  # noqa: BLE001 - what one note holds must not end the recording of others
-            _log.exception("notes were lost")
-            self.status.unreadable += len(notes)
         self.tell()
 
     def tell(self) -> None:
@@ -94,6 +95,19 @@ class Recorder:
             fresh.replace(self._status_path)
 
     def _record(self, notes: Sequence[Note]) -> None:
+        """Keep notes together, or each alone where one of them holds what nobody thought of."""
+        try:
+            self._keep(notes)
+        except _NOT_WRITTEN:
+            raise
+        except Exception as error:  # noqa: BLE001 - what one note holds must not cost others
+            if len(notes) == 1:
+                self._lose(error)
+                return
+            for note in notes:
+                self._record([note])
+
+    def _keep(self, notes: Sequence[Note]) -> None:
         if not notes:
             return
         from selftune.rescue.recording import completions_of
@@ -114,7 +128,11 @@ class Recorder:
     def _compare(self, notes: Sequence[Note]) -> None:
         pairs = []
         for note in notes:
-            pair = comparing.pair_of(note)
+            try:
+                pair = comparing.pair_of(note)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._lose(error)
+                continue
             if pair is not None:
                 pairs.append(pair)
                 _let_others_go()
@@ -123,6 +141,19 @@ class Recorder:
         lines = "".join(json.dumps(pair.model_dump()) + "\n" for pair in pairs)
         _append(self._folder / comparing.FILE, lines.encode())
         self.status.compared += len(pairs)
+
+    def _lose(self, error: Exception) -> None:
+        """Count a note that cannot be kept; what an error says of it may be what it holds."""
+        where = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("A note was lost: %s\n%s", type(error).__name__, where)
+        self.status.unreadable += 1
+
+
+def _words_of(error: Exception) -> str:
+    """Return what is wrong, without the texts that were to be written."""
+    if isinstance(error, OperationalError):
+        return str(error.orig)
+    return getattr(error, "message", None) or str(error)
 
 
 def _let_others_go() -> None:
@@ -136,14 +167,15 @@ def _let_others_go() -> None:
 
 def _append(path: Path, data: bytes) -> None:
     """Write at the end of a file, all or nothing; a line that a crash cut is ended before."""
-    with path.open("ab+") as handle:
+    with path.open("ab+", buffering=0) as handle:  # a buffer would be written once more at the end
         size = handle.tell()
         if size:
             handle.seek(size - 1)
             data = data if handle.read(1) == b"\n" else b"\n" + data
         try:
-            handle.write(data)
-            handle.flush()
+            todo = memoryview(data)
+            while todo:
+                todo = todo[handle.write(todo) :]
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(handle.fileno(), size)

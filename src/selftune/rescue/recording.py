@@ -96,7 +96,7 @@ def _words_of(found: StoredCompletion) -> dict[str, Any]:
         "messages": found.messages,
         "choices": [choice.message for choice in found.choices],
         "options": found.options,
-        "metadata": found.metadata,
+        "metadata": tuple(found.metadata.items()),
     }
 
 
@@ -124,9 +124,13 @@ def _redacted(found: StoredCompletion, texts: list[str], clean: list[str]) -> St
         StoredChoice(message=message, finish_reason=choice.finish_reason)
         for message, choice in zip(words["choices"], found.choices, strict=True)
     )
-    changed = {name: words[name] for name in ("options", "metadata")}
-    messages = tuple(words["messages"])
-    return found.model_copy(update=changed | {"messages": messages, "choices": choices})
+    changed = {
+        "messages": tuple(words["messages"]),
+        "choices": choices,
+        "options": words["options"],
+        "metadata": dict(words["metadata"]),
+    }
+    return found.model_copy(update=changed)
 
 
 def _replaced(value: Any, texts: Iterator[str]) -> Any:
