@@ -13,6 +13,7 @@ from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.grading import check_graders
 from selftune.evaluate.items import Item
 from selftune.evaluate.rounds import Round
+from selftune.models.catalog import catalog
 from selftune.models.chosen import catalog_of
 from selftune.models.endpoint import Endpoint
 from selftune.models.messages import SYSTEM_ROLES
@@ -174,11 +175,12 @@ def _prompted(
 
 
 def _base_of(home: Home, replacement: str) -> str | None:
-    """Return the base that a model of this machine was trained from."""
-    if not replacement.startswith("ft:") or home.place(replacement) is not None:
+    """Return the base that a model of this machine was trained from, whatever name it answers to."""
+    model = catalog(home.settings.root).answering(replacement)
+    if not model.startswith("ft:") or home.place(replacement) is not None:
         return None
     store = home.store
-    named = root_of(store, home.identity.project_id, replacement)
+    named = root_of(store, home.identity.project_id, model)
     base = catalog_of(store.settings).find(named)
     return None if base is None else base.id
 
