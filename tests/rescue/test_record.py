@@ -250,6 +250,29 @@ def test_logprobs_are_kept_and_done_without_where_a_model_refuses_them(tmp_path:
     assert first.timing is not None
 
 
+def test_a_model_that_thinks_is_asked_in_words_that_it_takes(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "prompts.jsonl", label_rows(questions()[1][:3]))
+    words = (MODEL, "--prompts", str(rows), "--temperature", "1", "--max-tokens", "9", "--json")
+    with playing(topic_of) as stub:
+        plain, never = stub.answer, ["temperature", "max_tokens", "logprobs"]
+
+        def refusing(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            word = next((each for each in never if each in body), None)
+            message = f"Unsupported parameter: '{word}' is not supported with this model."
+            return plain(body) if word is None else (400, {"error": {"message": message}})
+
+        stub.answer = refusing  # type: ignore[method-assign]  # the stub's own word for a test
+        done = command(tmp_path / "a", *words, url=stub.url)
+        [one] = told(done)
+        never.append("messages")
+        nothing = command(tmp_path / "b", *words, url=stub.url)
+    assert one["unanswered"] == 0
+    assert "takes no temperature" in done.stderr
+    assert {"model", "messages", "max_completion_tokens"} == {*stub.bodies[11]}
+    assert (nothing.exit_code, nothing.stdout.strip()) == (3, "[]")
+    assert "answers none of the prompts: " in nothing.stderr
+
+
 def test_a_budget_stops_a_recording_and_the_same_command_goes_on(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "prompts.jsonl", label_rows(questions()[1][:10]))
     words = (MODEL, "--prompts", str(rows), "--temperature", "0.7", "--repeats", "2", "--json")

@@ -151,7 +151,7 @@ def _asking(
     """Return what asks models, all within one budget."""
     from selftune.models.endpoint import Endpoint
     from selftune.models.profiles import find_profile
-    from selftune.rescue.record.asking import HEAT, Purse, RecordingHome
+    from selftune.rescue.record.asking import TEMPERATURE, Purse, RecordingHome
     from selftune.rescue.record.run import Wanted
     from selftune.rescue.record.run import record as ask
 
@@ -179,7 +179,7 @@ def _asking(
             home = RecordingHome(settings, purse, model)
             found, cost = ask(home, model, prompts, wanted, pace.limits(spent), watch)
             spent += cost or 0.0
-            if HEAT in purse.refused.get(names[-1], ()):
+            if TEMPERATURE in purse.refused.get(names[-1], ()):
                 note(f"{model} takes no temperature: all its answers are at its own")
             return found
 

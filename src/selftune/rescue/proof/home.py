@@ -1,10 +1,9 @@
 """A home in which a recorded model answers from its recording, and is asked nothing."""
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -15,11 +14,9 @@ from selftune.evaluate.rounds import ArmRecord
 from selftune.models.answers import Answer, Question
 from selftune.models.endpoint import Endpoint
 from selftune.prove.home import Home
+from selftune.rescue.record.asking import refused_word, without
 
 _AT_ONCE = 32
-_REFUSED = ("temperature", "max_tokens", "stop")
-"""What models that think do not take."""
-_OTHER_NAMES = {"max_tokens": "max_completion_tokens"}
 Opened = AbstractAsyncContextManager[Answerer]
 
 
@@ -88,11 +85,8 @@ class _Elsewhere:
             return Answer(key=asked.key, status="failed", reason="It was not recorded.")
         inner = await self._ready()
         answer = await inner.answer(asked)
-        while answer.status == "rejected":
-            other = _without(asked, answer.reason)
-            if other is None:
-                break
-            asked = other
+        while answer.status == "rejected" and (word := refused_word(asked, answer.reason)):
+            asked = without(asked, word)
             answer = await inner.answer(asked)
         return answer
 
@@ -103,15 +97,3 @@ class _Elsewhere:
                 self._inner = await opened.__aenter__()
                 self._opened = opened
             return self._inner
-
-
-def _without(asked: Question, reason: str) -> Question | None:
-    """Return a question without the word that was refused; None where it is another reason."""
-    named = (word for word in _REFUSED if word in asked.body and re.search(rf"\b{word}\b", reason))
-    word = next(named, None)
-    if word is None:
-        return None
-    body: dict[str, Any] = {name: value for name, value in asked.body.items() if name != word}
-    if word in _OTHER_NAMES:
-        body.setdefault(_OTHER_NAMES[word], asked.body[word])
-    return asked.model_copy(update={"body": body})

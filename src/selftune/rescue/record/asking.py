@@ -1,5 +1,6 @@
-"""Ask an account politely: within a number of requests, and without logprobs where they are refused."""
+"""Ask an account politely: within a number of requests, and without the words that a model refuses."""
 
+import re
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Self
@@ -13,7 +14,10 @@ from selftune.models.endpoint import Endpoint
 from selftune.models.prices import Rates
 from selftune.prove.home import Home
 
-LOGPROBS = "logprobs"
+LOGPROBS, TEMPERATURE = "logprobs", "temperature"
+_REFUSED = (LOGPROBS, TEMPERATURE, "max_tokens", "stop")
+"""What models that think do not take; logprobs, some accounts neither."""
+_OTHER_NAMES = {"max_tokens": "max_completion_tokens"}
 
 
 @dataclass
@@ -22,8 +26,8 @@ class Purse:
 
     requests: int | None = None
     """None is no limit."""
-    without_logprobs: set[str] = field(default_factory=set)
-    """Models that refused them."""
+    refused: dict[str, set[str]] = field(default_factory=dict)
+    """Words of requests that models do not take, by the model."""
 
     def take(self) -> None:
         """Take one request.
@@ -92,27 +96,38 @@ class _Asked:
         return await self._inner.ready()
 
     async def answer(self, asked: Question) -> Answer:
-        """Ask with logprobs, and again without them where they are refused."""
-        model = str(asked.body.get("model"))
-        if LOGPROBS not in asked.body or model in self._purse.without_logprobs:
-            return await self._ask(_plain(asked))
-        try:
-            answer = await self._ask(asked)
-        except PermissionDenied as error:
-            if LOGPROBS not in error.message:
-                raise
-        else:
-            if answer.status != "rejected" or LOGPROBS not in answer.reason:
-                return answer
-        self._purse.without_logprobs.add(model)
-        return await self._ask(_plain(asked))
+        """Ask, and again without each word that is refused; what a model refused is not tried again."""
+        refused = self._purse.refused.setdefault(str(asked.body.get("model")), set())
+        for known in refused:
+            asked = without(asked, known)
+        while True:
+            try:
+                answer = await self._ask(asked)
+            except PermissionDenied as error:
+                word = refused_word(asked, error.message)
+                if word is None:
+                    raise
+            else:
+                word = refused_word(asked, answer.reason) if answer.status == "rejected" else None
+                if word is None:
+                    return answer
+            refused.add(word)
+            asked = without(asked, word)
 
     async def _ask(self, asked: Question) -> Answer:
         self._purse.take()
         return await self._inner.answer(asked)
 
 
-def _plain(asked: Question) -> Question:
-    """Return a question without logprobs, under its own key: it is the same question."""
-    body = {name: value for name, value in asked.body.items() if name != LOGPROBS}
+def refused_word(asked: Question, reason: str) -> str | None:
+    """Return which word of a request a model does not take, where it says so."""
+    told = (word for word in _REFUSED if word in asked.body and re.search(rf"\b{word}\b", reason))
+    return next(told, None)
+
+
+def without(asked: Question, word: str) -> Question:
+    """Return a question without a word, or with the newer one for it, under its own key."""
+    body = {name: value for name, value in asked.body.items() if name != word}
+    if word in _OTHER_NAMES and word in asked.body:
+        body.setdefault(_OTHER_NAMES[word], asked.body[word])
     return asked.model_copy(update={"body": body})

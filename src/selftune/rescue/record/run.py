@@ -10,11 +10,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from selftune.core.errors import BudgetSpent
+from selftune.core.errors import BudgetSpent, NotFound
 from selftune.core.runfile import EvaluationSection
 from selftune.evaluate.arms import Arm, place_of
 from selftune.evaluate.evalfile import Limits
 from selftune.evaluate.items import Item, to_items, with_request
+from selftune.evaluate.results import read_results
 from selftune.evaluate.rounds import RoundFolder
 from selftune.evaluate.task import Progress
 from selftune.models.endpoint import Endpoint
@@ -105,6 +106,7 @@ def record(
 
     Raises:
         BudgetSpent: before all was asked; what was answered is kept.
+        NotFound: it answered nothing.
         SelftuneError: the account refuses, or does not answer any more.
 
     """
@@ -127,10 +129,20 @@ def record(
                 tell(model, kind, progress)
 
             done = run_round(home, _within(plan, limits, spent), hear)
+            _need_answers(done, model)
             now = last[0].totals.dollars if last else 0.0
             spent = None if spent is None or now is None else spent + now
         found[kind] = done
     return Recording(model, found[STEADY], found[USUAL]), spent
+
+
+def _need_answers(folder: RoundFolder, model: str) -> None:
+    reason = ""
+    for each in read_results(folder.results):
+        if each.state != "unanswered":
+            return
+        reason = each.reason
+    raise NotFound(f"{model!r} answers none of the prompts: {reason}")
 
 
 def arm_of(
