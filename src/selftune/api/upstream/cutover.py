@@ -154,17 +154,18 @@ class Cutover:
         switch = self._switches.find(asked.model)
         if switch is None:
             return None if await self._here.answers(caller, asked.model) else Plan("upstream")
-        first = switch.side_of(conversation_of(asked)) if switch.to == "canary" else None
+        first = switch.side_of(conversation_of(asked) if switch.to == "canary" else b"")
         before = asked.previous_response_id
-        if first is not None and isinstance(before, str):
-            held = await run_in_threadpool(self._has_response, caller, before)
-            first = "replacement" if held else "upstream"
-        first = first or switch.side_of(b"")
+        if isinstance(before, str) and switch.to != "replacement":  # only who has it can go on
+            is_here = await run_in_threadpool(self._has_response, caller, before)
+            first = "replacement" if is_here else "upstream"
         if first == "replacement":
             return Plan(first, "upstream" if switch.falls_back else None, switch)
         return Plan(first, "replacement" if switch.backs_up else None, switch)
 
     def _has_response(self, caller: Identity, name: str) -> bool:
+        if "\0" in name:  # which not every database can look up
+            return False
         try:
             get_completion(self._store, caller.project_id, "response", name)
         except NotFound:
