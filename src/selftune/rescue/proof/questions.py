@@ -1,7 +1,7 @@
 """Which questions a proof asks: the recorded prompts, each with the answer that others are compared with."""
 
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 
 from selftune.core.errors import InvalidInput
 from selftune.evaluate.grading import fields_read
@@ -58,7 +58,7 @@ def fit(
         missing = ", ".join(sorted(set().union(*lacking.values())))
         reason = f"the graders read {missing}, which they do not have"
         items = tuple(item for item in items if item.id not in lacking)
-        notes.append(_left_out(lacking, reason))
+        notes.append(_left_out(len(lacking), reason))
         if not items:
             raise InvalidInput(
                 f"No recorded prompt can be judged: {reason}. Record prompts that have, or give "
@@ -67,7 +67,7 @@ def fit(
     others = tuple(item for item in items if item.id not in alone)
     if measure.is_recorded and 0 < len(others) < len(items):
         reason = "they were answered once, and an answer cannot be compared with itself"
-        notes.append(_left_out(items[len(others) :], reason))
+        notes.append(_left_out(len(items) - len(others), reason))
         items = others
     return items, tuple(notes)
 
@@ -87,5 +87,5 @@ def _grouped(items: Sequence[Item]) -> tuple[Item, ...]:
     )
 
 
-def _left_out(items: Sized, reason: str) -> str:
-    return f"{len(items):,} {'prompt is' if len(items) == 1 else 'prompts are'} left out: {reason}."
+def _left_out(count: int, reason: str) -> str:
+    return f"{count:,} {'prompt is' if count == 1 else 'prompts are'} left out: {reason}."
