@@ -272,11 +272,10 @@ def _pause(store: Store, lease: Lease, message: str) -> None:
 
 
 def _fail(store: Store, lease: Lease, failure: SelftuneError) -> None:
-    error = JobError(
-        code=failure.code or "server_error", message=failure.message, param=failure.param
-    )
+    message = store.told(failure.message)
+    error = JobError(code=failure.code or "server_error", message=message, param=failure.param)
     with fenced(store, lease) as (connection, job):
-        event = NewEvent(key="failed", message=failure.message, level="error")
+        event = NewEvent(key="failed", message=message, level="error")
         append_events(store, connection, job.id, (event,))
         move(store, connection, job, "failed", error=error)
 

@@ -77,6 +77,10 @@ def test_a_run_asks_the_account_for_its_models_until_a_switch_says_otherwise(
         assert await passed(here, made.id, MODEL) == 1
         add_switch(home, Switch(model=MODEL, to="replacement", switched_at=1))
         assert await passed(here, made.id, MODEL) == 0
+        (home / "switches.json").write_text("{", encoding="utf-8")
+        refused = await error_of(here.client.evals.runs.create(made.id, data_source=asking(MODEL)))
+        assert "the home folder/switches.json" in str(refused)
+        assert str(tmp_path) not in str(refused)
 
     with serving(script) as there:
         told = f'[profile.up]\nbase_url = "{there.url}"\napi_key_variable = "UPSTREAM_KEY"\n'

@@ -36,10 +36,10 @@ def endpoints_of(store: Store) -> Endpoints:
     """Return the endpoints that the owner has named.
 
     Raises:
-        InvalidInput: they cannot be read; callers are not told where the server is.
+        InvalidInput: they cannot be read; said as callers may read it.
 
     """
     try:
         return load_endpoints(store.root)
     except InvalidInput as error:
-        raise InvalidInput(error.message.replace(str(store.root), "the home folder")) from error
+        raise InvalidInput(store.told(error.message)) from error

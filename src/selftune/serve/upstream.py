@@ -5,7 +5,7 @@ unless the home's own catalogue says what they stand for. The name of a model th
 is never here by an alias alone: a switch decides.
 """
 
-from selftune.core.errors import NotFound
+from selftune.core.errors import InvalidInput, NotFound
 from selftune.core.records import Identity
 from selftune.core.settings import Settings
 from selftune.models.chosen import catalog_of
@@ -46,15 +46,22 @@ def upstream_endpoint(store: Store, caller: Identity, model: str) -> Endpoint | 
     switch says that the replacement answers.
 
     Raises:
-        InvalidInput, NotFound: the switches or the account's profile cannot be read.
+        InvalidInput: the switches or the account's profile cannot be read; said as callers may read it.
 
     """
     name = store.settings.upstream
     if not name or is_base(store.settings, model):
         return None
+    try:
+        if _is_here(store, caller, model):
+            return None
+        return Endpoint(model=model, profile=find_profile(store.root, name))
+    except (InvalidInput, NotFound) as error:
+        raise InvalidInput(store.told(error.message)) from error
+
+
+def _is_here(store: Store, caller: Identity, model: str) -> bool:
     switch = load_switches(store.root).current().get(model)
-    if switch is not None and switch.to == "replacement":
-        return None
-    if switch is None and was_tuned_here(store, caller.project_id, model):
-        return None
-    return Endpoint(model=model, profile=find_profile(store.root, name))
+    if switch is None:
+        return was_tuned_here(store, caller.project_id, model)
+    return switch.to == "replacement"

@@ -35,6 +35,10 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def told(self, message: str) -> str:
+        """Return a message as callers read it, who are not told where the server is."""
+        return message.replace(str(self.root), "the home folder")
+
     def close(self) -> None:
         """Give the database's connections back."""
         self.db.close()
