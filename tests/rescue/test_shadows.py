@@ -1,5 +1,6 @@
 """What passes is recorded where that was said, and the replacement is asked beside."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -22,6 +23,8 @@ from tests.rescue.stand_in import StandIn
 from tests.wire.model_stub import name_models, playing
 
 from selftune.api.upstream import shadowing
+from selftune.api.upstream.witness import Witness
+from selftune.models.noted import Heard, Note, frame
 from selftune.rescue.cutover import shadows
 from selftune.store.store import open_store
 
@@ -145,6 +148,36 @@ def test_what_was_answered_is_kept_though_its_shadow_never_ends(
     kept = open_store(proxy.store.settings)
     assert [each.model for each in stored(kept)] == [MODEL]
     kept.close()
+
+
+def test_a_server_that_ends_hands_over_what_was_answered_last(tmp_path: Path) -> None:
+    body = bytes(4 * 1024 * 1024)
+    note = Note("p", "/v1/responses", 1, body, Heard("upstream", "m", 200, body, False, 0.1, 0.1))
+    path = str(tmp_path / "r.sock")
+
+    async def go() -> bytes:
+        begun, goes_on, taken = asyncio.Event(), asyncio.Event(), asyncio.Queue[bytes]()
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            first = await reader.readexactly(1)
+            begun.set()
+            await goes_on.wait()
+            taken.put_nowait(first + await reader.read())
+            writer.close()
+
+        async with await asyncio.start_unix_server(take, path):
+            witness = Witness(Path(path))
+            witness.tell(note)
+            await begun.wait()
+            closing = asyncio.create_task(witness.close())
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not closing.done(), "it left before all was taken"
+            goes_on.set()
+            await closing
+            return await taken.get()
+
+    assert asyncio.run(go()) == frame(note)
 
 
 def test_a_recorder_that_cannot_write_stops_nobody(

@@ -11,6 +11,8 @@ from selftune.models.noted import MOST_BYTES, Note, frame
 _MOST_WAITING = 64 * 1024 * 1024
 """Bytes of notes that wait for the recording process; more are dropped."""
 _PAUSE_SECONDS = 0.5
+_LAST_SECONDS = 5.0
+"""For the recording process to take what is left when the server ends."""
 _log = logging.getLogger("selftune.upstream")
 
 
@@ -25,6 +27,7 @@ class Witness(asyncio.Protocol):
         self._size = 0
         self._transport: asyncio.WriteTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._is_lost = asyncio.Event()
 
     def start(self) -> None:
         """Begin to look for the recording process."""
@@ -52,16 +55,20 @@ class Witness(asyncio.Protocol):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._connecting
         if self._transport is not None:
-            self._transport.close()
-            await asyncio.sleep(0)
+            self._transport.close()  # which writes first what is left
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self._is_lost.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._is_lost.clear()
         self._transport = cast(asyncio.WriteTransport, transport)
         self._transport.writelines(self._waiting)
         self._waiting, self._size = [], 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._is_lost.set()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
