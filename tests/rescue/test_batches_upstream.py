@@ -77,6 +77,23 @@ def test_an_account_upstream_that_is_busy_is_asked_until_it_answers(tmp_path: Pa
     assert seeds == set(range(5))
 
 
+def test_a_wait_that_was_asked_for_is_no_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = answer(b"{}", "429 Too Many Requests", "Retry-After: 60")
+
+    def script(connection: socket.socket, number: int) -> bool:
+        connection.sendall(later if number < 3 else OK)
+        return True
+
+    monkeypatch.setattr(asking, "QUIET_SECONDS", 0.05)
+    with serving(script) as stub:
+        store = home_of(tmp_path / "home", stub)
+        batch = done(store, 1)
+    store.close()
+    assert (batch.completed, batch.failed) == (1, 0)
+
+
 def test_answers_are_lines_of_json_however_upstream_writes_them(tmp_path: Path) -> None:
     def script(connection: socket.socket, number: int) -> bool:
         if json.loads(read(stub, number))["seed"] == 1:

@@ -23,6 +23,7 @@ QUIET_SECONDS = 600.0
 """Where nothing at all was answered for so long, nobody waits any longer."""
 _BUSY = (408, 429, 502, 503, 504)
 """Of this server and of an account upstream: the same request may be answered later."""
+_TOO_MANY = 429
 _FAILED = 500
 _FAILURES = 2
 """Attempts after such an answer: upstream, it may pass; here, it is a mistake that stays."""
@@ -58,4 +59,6 @@ class Asking:
             if time.monotonic() - self._heard > QUIET_SECONDS:
                 return reply
             await asyncio.sleep(min(max(pause, reply.wait_seconds), QUIET_SECONDS))
+            if reply.status == _TOO_MANY and reply.wait_seconds:
+                self._heard = time.monotonic()  # who says when to ask again is not away
         return await self._ask(self._url, body)
