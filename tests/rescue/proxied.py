@@ -21,6 +21,7 @@ from selftune.api.archive.archive import Archive
 from selftune.api.upstream.account import Upstream
 from selftune.asgi import application
 from selftune.core.settings import Settings
+from selftune.models.noted import SOCKET
 from selftune.models.profiles import Profile
 from selftune.rescue import recorder
 from selftune.rescue.cutover import switch
@@ -115,7 +116,7 @@ def proxied(
     store = open_store(Settings(home=home, requests_per_minute=10_000_000))
     key = create_key(store, "caller")[1]
     profile = Profile(name="up", base_url=upstream_url, api_key_variable="UPSTREAM_KEY")
-    upstream = Upstream(profile, socket_path(store.folder("run"), recorder.SOCKET), records)
+    upstream = Upstream(profile, socket_path(store.folder("run"), SOCKET), records)
     app = application(store, archive=archive, upstream=upstream)
     with (
         pytest.MonkeyPatch.context() as patched,
@@ -155,7 +156,7 @@ def proxied(
 @contextlib.contextmanager
 def _recording(store: Store) -> Iterator[None]:
     over = threading.Event()
-    path = socket_path(store.folder("run"), recorder.SOCKET)
+    path = socket_path(store.folder("run"), SOCKET)
     thread = threading.Thread(target=recorder.serve, args=(store, path, over.is_set), daemon=True)
     thread.start()
     eventually(path.exists)

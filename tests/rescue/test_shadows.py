@@ -26,6 +26,7 @@ from selftune.api.upstream import shadowing
 from selftune.api.upstream.witness import Witness
 from selftune.models.noted import Heard, Note, frame
 from selftune.rescue.cutover import shadows
+from selftune.store.accounts import create_key, create_project
 from selftune.store.store import open_store
 
 
@@ -49,6 +50,24 @@ def test_what_passes_is_recorded_without_secrets(tmp_path: Path) -> None:
     assert kept.output_text == "Write to [e-mail address]"
     assert kept.usage is not None
     assert kept.usage.prompt_tokens == 7
+
+
+def test_what_passes_is_recorded_for_the_project_that_asked(
+    tmp_path: Path, stub: RawServer
+) -> None:
+    with proxied(tmp_path / "home", stub.url, records=True) as proxy:
+        other = create_project(proxy.store, "other").id
+        _, key = create_key(proxy.store, "theirs", project_id=other)
+        ours, theirs = dict[str, str](), {"authorization": f"Bearer {key}"}
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "theirs"}]}
+        assert proxy.http.post("/chat/completions", json=body, headers=theirs).status_code == 200
+        said(proxy, "ours")
+        eventually(lambda: bool(stored(proxy.store)))
+        for headers, text in ((theirs, "theirs"), (ours, "ours")):
+            [kept] = proxy.http.get("/chat/completions", headers=headers).json()["data"]
+            read = f"/chat/completions/{kept['id']}/messages"
+            [message] = proxy.http.get(read, headers=headers).json()["data"]
+            assert message["content"] == text
 
 
 def test_nothing_is_recorded_unless_it_was_said(proxy: Proxied) -> None:

@@ -86,7 +86,7 @@ class Both:
         parts = Context(store, serving, Relay(store.root))
         monkeypatch.setattr(cutover, "Forwarder", lambda _profile: self)
         self._cutover = Cutover(self._replacement, parts, (), Upstream(self.profile))
-        self._caller = default_identity(store)
+        self.caller = default_identity(store)
 
     async def send(self, _request: Outgoing) -> _Answer:
         """Answer as upstream."""
@@ -102,7 +102,7 @@ class Both:
         self.asked.clear()
         scope = {
             "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [],
-            "selftune.identity": self._caller, "selftune.request_id": "req",
+            "selftune.identity": self.caller, "selftune.request_id": "req",
         }  # fmt: skip
         todo = [{"type": "http.request", "body": json.dumps(body).encode()}]
         said: list[Message] = []
@@ -233,3 +233,5 @@ def test_a_response_is_followed_by_who_has_it(store: Store, both: Both, to: str)
 
     others = "replacement" if to == "replacement" else "upstream"
     assert asyncio.run(go()) == ["replacement", others, others]
+    both.caller = both.caller.model_copy(update={"project_id": "proj_other"})
+    assert asyncio.run(go()) == [others] * 3

@@ -15,8 +15,6 @@ from selftune.store.store import Store
 if TYPE_CHECKING:
     from selftune.api.upstream.account import Upstream
 
-_SOCKET = "recorder.sock"
-
 
 @dataclass(frozen=True)
 class PassingOn:
@@ -50,11 +48,12 @@ def upstream_of(store: Store, options: PassingOn) -> "Upstream | None":
 
     """
     from selftune.api.upstream.account import named_upstream
+    from selftune.models.noted import SOCKET
     from selftune.serve.address import socket_path
 
     found = named_upstream(store)
     if found is not None:
-        recorder = socket_path(store.folder("run"), _SOCKET)
+        recorder = socket_path(store.folder("run"), SOCKET)
         return found._replace(recorder=recorder, records=options.record)
     if options.record:
         raise InvalidInput("--record keeps what passes through: name an --upstream too.")

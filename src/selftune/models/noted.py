@@ -2,6 +2,8 @@
 
 import msgspec
 
+SOCKET = "recorder.sock"
+"""Where that process listens, in the home's folder `run`."""
 MOST_BYTES = 64 * 1024 * 1024
 """Largest note."""
 LENGTH_BYTES = 4

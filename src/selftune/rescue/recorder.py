@@ -29,7 +29,6 @@ from selftune.store.store import Store, open_store
 
 FOLDER = "rescue"
 STATUS = "recorder.json"
-SOCKET = "recorder.sock"
 _AT_ONCE = 64
 """Notes that are stored by one commit."""
 _TOGETHER = 8

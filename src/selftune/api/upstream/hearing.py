@@ -58,5 +58,7 @@ class Hearing:
         self._size += len(piece)
         if self._size <= _MOST_KEPT:
             self._pieces.append(piece)
+        else:
+            self._pieces.clear()
         if is_last:
             self._ended = perf_counter()
