@@ -102,6 +102,29 @@ def test_a_stream_is_recorded_as_the_answer_that_it_was(account: StandIn, tmp_pa
     assert (response.kind, response.output_text) == ("response", over.response.output_text)
 
 
+def test_a_stream_whose_reader_leaves_at_its_last_word_is_recorded(tmp_path: Path) -> None:
+    def script(connection: socket.socket, number: int) -> bool:
+        told = {"index": 0, "delta": {"role": "assistant", "content": "all"}}
+        choices = json.dumps({"choices": [told]}).encode()
+        pieces = (b"data: " + choices + b"\n\nda", b"ta: [DONE]\n\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        for piece in pieces:
+            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        assert connection.recv(1) == b""  # it says only after this that nothing more comes
+        return False
+
+    with (
+        serving(script) as stub,
+        proxied(tmp_path / "home", stub.url, records=True) as proxy,
+        proxy.client() as client,
+    ):
+        asked: Any = [{"role": "user", "content": "hello"}]
+        assert list(client.chat.completions.create(model=MODEL, messages=asked, stream=True))
+        eventually(lambda: bool(stored(proxy.store)))
+        assert stored(proxy.store)[0].output_text == "all"
+
+
 def test_a_shadow_is_asked_after_the_answer_and_compared(tmp_path: Path, stub: RawServer) -> None:
     def rule(body: dict[str, Any]) -> str | int:
         told: dict[str, str | int] = {"bad": 500, "same": "from upstream"}

@@ -10,6 +10,12 @@ _MOST_KEPT = 8 * 1024 * 1024
 """Bytes of an answer that are kept in memory to tell of; of a larger one nothing is told."""
 
 
+_DONE = b"\ndata: [DONE]"
+"""How a stream of a chat says that it is over: clients leave then, before its connection says so."""
+_AFTER_DONE = 4
+"""Bytes of the line breaks behind it."""
+
+
 class Hearing:
     """What was answered, as far as it has gone."""
 
@@ -21,10 +27,16 @@ class Hearing:
         self._pieces: list[bytes] = []
         self._size = 0
         self._headers: dict[bytes, bytes] = {}
+        self._last = b""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all was said."""
+        return self._ended is not None
 
     def listen(self, send: Send) -> Send:
         """Return what sends, and hears what it sends; what was heard before is forgotten."""
-        self._pieces, self._size, self._ended = [], 0, None
+        self._pieces, self._size, self._ended, self._last = [], 0, None, b""
 
         async def heard(message: Message) -> None:
             await send(message)
@@ -60,5 +72,7 @@ class Hearing:
             self._pieces.append(piece)
         else:
             self._pieces.clear()
-        if is_last:
+        most = len(_DONE) + _AFTER_DONE
+        self._last = (self._last + piece[-most:])[-most:]
+        if is_last or self._last.rstrip().endswith(_DONE):
             self._ended = perf_counter()

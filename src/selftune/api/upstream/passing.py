@@ -55,6 +55,25 @@ class Passing:
 
         It has some seconds to begin. Without `patience` nobody else is asked: raises as `answer`.
         """
+        try:
+            return await self._ask(scope, ends, outgoing, hearing, patience)
+        except ClientDisconnect:
+            if hearing is None or not hearing.is_whole:
+                raise
+            return None
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._forwarder.close()
+
+    async def _ask(
+        self,
+        scope: Scope,
+        ends: tuple[Receive, Send],
+        outgoing: Outgoing,
+        hearing: Hearing | None,
+        patience: float | None,
+    ) -> str | None:
         receive, send = ends
         async with _Caller(receive) as caller:
             if isinstance(outgoing.body, bytes):
@@ -81,10 +100,6 @@ class Passing:
             finally:
                 answer.end()
         return None
-
-    async def close(self) -> None:
-        """End the connections."""
-        await self._forwarder.close()
 
     def _refused(self) -> Unavailable:
         name = self._forwarder.profile.name
