@@ -12,6 +12,8 @@ COMPARED = frozenset(("/v1/chat/completions", "/v1/responses", "/v1/completions"
 """Whose answers are texts and calls, which can be compared."""
 RECORDED = frozenset(("/v1/chat/completions", "/v1/responses"))
 """Whose answers the API can store: it has no object for a plain completion."""
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What is raised where a body is no JSON, or has another shape."""
 
 
 class Asked(msgspec.Struct):
@@ -31,14 +33,13 @@ class Asked(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(Asked)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_unreadable = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def asked_of(body: bytes) -> Asked | None:
     """Return what a body asks for; None where it cannot be read."""
     try:
         return _decoder.decode(body)
-    except _unreadable:
+    except UNREADABLE:
         return None
 
 
@@ -59,7 +60,7 @@ def renamed(body: bytes, model: str, **changed: object) -> bytes:
     """Return a body that asks for another model; what is not changed stays as it is written."""
     try:
         return msgspec.json.encode({**_fields.decode(body), "model": model, **changed})
-    except _unreadable:  # who answers refuses it
+    except UNREADABLE:  # who answers refuses it
         return body
 
 
@@ -71,7 +72,7 @@ def _begin(told: bytes) -> bytes:
     """Return messages up to the user's first."""
     try:
         found = msgspec.json.decode(told)
-    except _unreadable:  # who answers refuses it
+    except UNREADABLE:  # who answers refuses it
         return told
     if not isinstance(found, list):
         return told

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from selftune.api.archive.bring import shelf_of
 from selftune.api.context import Context
+from selftune.api.upstream.asked import UNREADABLE
 from selftune.api.upstream.incoming import body_of, is_form, outgoing_of, rest_of
 from selftune.api.upstream.passing import Passing
 from selftune.api.upstream.within import Held, replayed
@@ -88,7 +89,7 @@ class Things:
         body = await body_of(receive)
         try:
             name = getattr(_decoder.decode(body), _FILE_OF[scope["path"]])
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             name = ""  # the refusal of what cannot be read is ours
         caller: Identity = scope["selftune.identity"]
         is_ours = not name or await run_in_threadpool(self._has_file, caller, name)
