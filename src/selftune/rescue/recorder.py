@@ -266,7 +266,7 @@ def main() -> None:
     """Run the process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     die_with_parent()
-    os.nice(10)  # those who wait for answers come first
+    os.nice(19)  # the last of all: others wait for answers
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
     serve(open_store(load_settings()), Path(sys.argv[1]), lambda: bool(stopping))
