@@ -1,5 +1,6 @@
 """Stores for tests, on SQLite and a real Postgres where one can be started; and a teacher to ask."""
 
+import gc
 import os
 import pwd
 import shutil
@@ -31,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(environment.undo)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was imported by now out of later searches for garbage: it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
