@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from selftune.core.canonical import fingerprint
 from selftune.core.errors import InvalidInput
 from selftune.data.read import read_rows
+from selftune.models.listed import is_tuned
 from selftune.models.messages import SYSTEM_ROLES, content_text
 from selftune.rescue.archive.reader import Archive
 from selftune.rescue.record.requests import request_in
@@ -36,18 +37,26 @@ def files_of(archive: Archive, model: str) -> Files:
     )
 
 
+def chain_of(archive: Archive, model: str) -> Iterator[tuple[str, Files]]:
+    """Yield a model with its files, then the tuned model that it was trained on from, and so on.
+
+    The last one has no job where the archive does not know it.
+    """
+    seen: set[str] = set()
+    name = model
+    while name not in seen and (not seen or is_tuned(name)):
+        seen.add(name)
+        files = files_of(archive, name)
+        yield name, files
+        name = str((files.job or {}).get("model"))
+
+
 def training_files(archive: Archive, model: str) -> tuple[Path | None, ...]:
     """Return the training files of a model and of the tuned ones that it was trained on from.
 
     None stands for one that is not there.
     """
-    found: dict[str, Path | None] = {}
-    name = model
-    while name not in found and (not found or name.startswith("ft:")):
-        files = files_of(archive, name)
-        found[name] = files.training
-        name = str((files.job or {}).get("model"))
-    return tuple(found.values())
+    return tuple(files.training for _, files in chain_of(archive, model))
 
 
 def chosen_models(named: Sequence[str], archive: Archive | None, *, everything: bool) -> list[str]:

@@ -4,7 +4,7 @@ A job carries the old name in its metadata. So the same command again finds it, 
 that it is done.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,10 @@ from selftune.core.records import File, Identity, Job, JobError, Record
 from selftune.jobs.events import NewEvent, append_events
 from selftune.jobs.queue import JobQuery, list_jobs
 from selftune.models.chosen import catalog_of
-from selftune.models.listed import base_of, is_tuned
+from selftune.models.listed import base_of
 from selftune.models.own_catalog import set_replacement
 from selftune.rescue.archive.reader import Archive
-from selftune.rescue.record.trained import files_of
+from selftune.rescue.record.trained import chain_of, files_of
 from selftune.rescue.retrain.translate import Translated, translate
 from selftune.store.files import list_files, save_file
 from selftune.store.store import Store
@@ -34,7 +34,6 @@ _LOCK = "retrain"
 _OPEN = ("validating_files", "queued", "running", "pausing", "paused")
 _CHUNK = 1 << 20
 _MOST_PAIRS = 16
-_LONGEST_CHAIN = 100
 
 
 class Wishes(Record):
@@ -129,7 +128,7 @@ def _begun(
         return known, found.said
     said = found.said
     if "training_file" not in given:
-        rows = _rows(archive, old, files.job)
+        rows = _rows(archive, old)
         given["training_file"] = _keep(store, identity, rows).id
     if "validation_file" not in given and files.validation is not None:
         rows = _Rows((files.validation,), "validation.jsonl")
@@ -209,37 +208,22 @@ def _known(store: Store, identity: Identity, old: str, wanted: Mapping[str, Any]
     return None
 
 
-def _rows(archive: Archive, old: str, there: Mapping[str, Any]) -> _Rows:
+def _rows(archive: Archive, old: str) -> _Rows:
     """Return the files to train on: the model's own after those of the models it was tuned from."""
     paths: list[Path] = []
-    for name, job in _chain(archive, old, there):
-        training = files_of(archive, name).training
-        if training is None:
-            lost = job.get("training_file")
+    for name, files in chain_of(archive, old):
+        if files.job is None:
+            raise InvalidInput(f"It was tuned from {name}, of which the archive has no job.")
+        if files.training is None:
+            lost = files.job.get("training_file")
             whose = "" if name == old else f" of {name}, from which it was tuned"
             raise InvalidInput(
                 f"Its training file {lost}{whose} is not in the archive: give one with --training. "
                 "Recorded answers are for tests; whether they may be trained on is for the "
                 "provider's terms to say."
             )
-        paths.insert(0, training)
+        paths.insert(0, files.training)
     return _Rows(tuple(paths), f"{old.replace(':', '-')}.jsonl")
-
-
-def _chain(
-    archive: Archive, old: str, there: Mapping[str, Any]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield a model with its job, then the tuned model that it was tuned from, and so on."""
-    name, job = old, there
-    for _ in range(_LONGEST_CHAIN):
-        yield name, job
-        name = str(job.get("model"))
-        if not is_tuned(name):
-            return
-        parent = files_of(archive, name).job
-        if parent is None:
-            raise InvalidInput(f"It was tuned from {name}, of which the archive has no job.")
-        job = parent
 
 
 def _keep(store: Store, identity: Identity, rows: _Rows) -> File:
