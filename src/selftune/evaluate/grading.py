@@ -16,6 +16,8 @@ from selftune.evaluate.scorer import Scorer
 _ROOTS = frozenset({"item", "sample"})
 _NO_TEMPLATES = frozenset({"source", "pattern", "json_schema", "calculate_output", "graders"})
 """Fields that are something else: braces in them mean nothing."""
+_UNFILLED = _NO_TEMPLATES - {"graders"}
+"""The same where the graders inside a grader are looked at too."""
 _MOST_JSON_DEPTH = 100
 
 
@@ -49,22 +51,8 @@ def check_graders(graders: Iterable[dict[str, Any]]) -> None:
 
 def fields_read(graders: Iterable[dict[str, Any]]) -> frozenset[str]:
     """Return the fields of an item that graders cannot do without, as far as templates tell."""
-    found: set[str] = set()
-    for grader in graders:
-        found |= fields_read(_inner(grader))
-        for name, value in grader.items():
-            if name not in _NO_TEMPLATES:
-                found.update(*(fields(template) for template in _texts(value)))
-    return frozenset(found)
-
-
-def _inner(grader: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the graders inside one of several: by name, in a list, or one alone."""
-    inside = grader.get("graders")
-    if isinstance(inside, dict):
-        inside = [inside] if isinstance(inside.get("type"), str) else list(inside.values())
-    if isinstance(inside, list | tuple):
-        yield from (each for each in inside if isinstance(each, dict))
+    found = frozenset[str]()
+    return found.union(*(fields(template) for template in _texts(list(graders), leave=_UNFILLED)))
 
 
 def waits(grader: dict[str, Any]) -> bool:
@@ -95,13 +83,16 @@ def _check_templates(field: str, value: Any) -> None:
             )
 
 
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+def _texts(value: Any, depth: int = 0, leave: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the templates in a value, but for those under the names to `leave`."""
     if isinstance(value, str):
         if "{{" in value or "{%" in value:
             yield value
     elif isinstance(value, dict | list | tuple) and depth < _MOST_JSON_DEPTH:
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each, depth + 1)
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, each in inside:
+            if name not in leave:
+                yield from _texts(each, depth + 1, leave)
 
 
 def _invalid(grader: dict[str, Any], problem: ValidationError) -> InvalidInput:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,8 +56,9 @@ class PromptOptions:
         int | None, typer.Option(min=1, help="Most prompts of a model; drawn by lot.")
     ] = None
 
+    @cached_property
     def opened(self) -> "Archive | None":
-        """Return the archive, if one is named."""
+        """The archive, if one is named; it keeps what it has read of its lines' places."""
         from selftune.rescue.archive.reader import Archive
 
         return None if self.archive is None else Archive.open(self.archive)
@@ -78,7 +80,7 @@ def prompts_of(asking: PromptOptions, names: Sequence[str]) -> "tuple[Prompt, ..
         together,
     )
 
-    archive, model = asking.opened(), names[0]
+    archive, model = asking.opened, names[0]
     found = [prompts_of_file(path) for path in asking.prompts or ()]
     if archive is not None:
         found.append(prompts_of_archive(archive, names, asking.eval or ()))
@@ -100,7 +102,7 @@ def not_trained(
     """Return the prompts that a model was not trained on, and say how many are left out."""
     from selftune.rescue.record.trained import training_files, without_trained
 
-    archive, named = asking.opened(), asking.training or ()
+    archive, named = asking.opened, asking.training or ()
     known = () if archive is None else training_files(archive, model)
     if not named and (None in known or not known):
         note(f"{model}: its training file is not here, so prompts in it cannot be told apart")

@@ -109,7 +109,7 @@ def record(
     from selftune.rescue.record.trained import chosen_models
 
     settings = load_settings()
-    chosen = chosen_models(models or (), asking.opened(), everything=asking.everything)
+    chosen = chosen_models(models or (), asking.opened, everything=asking.everything)
     if how.deployment is not None and len(chosen) > 1:
         raise InvalidInput("--deployment is the name of one model: name one.")
     told: list[dict[str, object]] = []
@@ -200,7 +200,7 @@ def _importing(
     from selftune.rescue.record.answers import answers_in_archive, answers_in_files, together
     from selftune.rescue.record.imported import Wanted, keep_answers
 
-    archive, paths = asking.opened(), known.answers or ()
+    archive, paths = asking.opened, known.answers or ()
     if asking.prompts or asking.eval or asking.seen:
         raise InvalidInput(
             "Answers that were given before have their prompts with them: leave out --prompts, --eval "

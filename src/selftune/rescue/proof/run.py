@@ -147,15 +147,12 @@ def _asked_before(home: Home, chosen: Compared) -> tuple[RoundFolder, ...]:
     return (run_round(home, plan),)
 
 
-def _own_runs(folders: Sequence[RoundFolder]) -> list[Units]:
-    """Return how the recorded model did in each round; all have the same questions."""
-    found = []
-    for folder in folders:
-        round_ = folder.read()
-        questions = read_questions(folder, round_)
-        arms = read_arms(folder, round_, questions, questions.truth)
-        found.append(units(find_arm(arms, ARM, folder), questions))
-    return found
+def _own_run(folder: RoundFolder) -> Units:
+    """Return how the recorded model did in a round."""
+    round_ = folder.read()
+    questions = read_questions(folder, round_)
+    arms = read_arms(folder, round_, questions, questions.truth)
+    return units(find_arm(arms, ARM, folder), questions)
 
 
 def _evidence(
@@ -181,6 +178,9 @@ def _evidence(
         measured = [(arm, units(arm, questions)) for arm in pair]
         return compare(questions, measured[0], measured[1:], policy)[0]
 
+    # All rounds have the same questions.
+    this_run = units(find_arm(arms, ARM, folder), questions)
+    own_runs = [this_run, *(_own_run(each) for each in folders[1:])]
     grouped, copies = without_copies(tuple(chosen.plan.items), questions)
     own = next((each.same.value for each in found if each.arm == ARM), None)
     return Evidence(
@@ -193,7 +193,7 @@ def _evidence(
             Prompted(summaries[name], versus(ARM, name, strict), versus(name, REPLACEMENT, policy))
             for name in chosen.prompted
         ),
-        noise=noise_of(_own_runs(folders), round_.samples, own),
+        noise=noise_of(own_runs, round_.samples, own),
         alike=found,
         is_circular=chosen.measure.is_recorded and chosen.alone.issuperset(questions.ids),
     )

@@ -57,9 +57,8 @@ class BuiltinEngine:
         """Train to the end, continuing from the last checkpoint when there is one."""
         threads = request.threads or len(os.sched_getaffinity(0))
         torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode(
-            "error"
-        )  # `use_deterministic_algorithms` loads a compiler
+        # `use_deterministic_algorithms`, which does the same, loads a compiler.
+        torch.set_deterministic_debug_mode("error")
         training = _Training(request, run, threads)
         return training.run_to_end()
 
